@@ -1,0 +1,20 @@
+#include "shared/wipe.h"
+
+#include <stdint.h>
+#include <string.h>
+
+void wipe(void *secret, size_t len)
+{
+	if (len > 0)
+		explicit_bzero(secret, len);
+}
+
+bool ct_equal(const void *a, const void *b, size_t len)
+{
+	const volatile uint8_t *left = a, *right = b;
+	uint8_t diff = 0;
+
+	for (size_t i = 0; i < len; i++)
+		diff |= left[i] ^ right[i];
+	return diff == 0;
+}
