@@ -1,0 +1,191 @@
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ipc/messages.h"
+
+/*
+ * The security policy database (RFC 4301 4.4.1): flows, looked up by packet.
+ *
+ * Order: the longer source prefix wins, then the longer destination prefix, then a flow with a
+ * protocol, then one with a source port, then one with a destination port. Of flows with equal
+ * keys ipsec.conf's wins, then the newest. No flow: NULL, never an entry "zero" (a policy miss).
+ *
+ * One thread (main) changes the table; any number of readers look up without a lock. What is
+ * taken out is handed to `defer`, which frees it when every reader has passed a quiescent
+ * state; a reader may use a returned flow until then and no longer.
+ *
+ * Structure: a pair of nodes, one a source prefix, one a destination prefix, names a cell that
+ * holds the flows of that pair. Prefix nodes are found by (length, masked address), one probe
+ * for each length that is in use. A bit map in each source node says which destination lengths
+ * have cells with it, so a probe is made only where a cell can be: there is no backtracking.
+ * All of it are hash tables with 64-byte buckets, so updates cost the same at any size, and the
+ * number of memory touches has an upper limit that is known: spd_bound().
+ */
+
+struct spd; /* opaque */
+
+#define SPD_BOUND_DEFAULT 512 /* memory touches a look-up */
+#define SPD_FLOWS_DEFAULT 1048576
+#define SPD_WORKERS_MAX 64
+
+/* Who registered: kind is an ipc_owner_kind, number tells engines apart. */
+typedef uint32_t spd_owner_t;
+static inline spd_owner_t spd_owner(enum ipc_owner_kind kind, uint16_t number)
+{
+	return (uint32_t)kind << 16 | number;
+}
+
+/*
+ * What a look-up sees of a packet. Addresses are big-endian words turned to host order: IPv4 in
+ * the upper 32 bits of the first word, the rest zero (spd_packet_set_v4/v6). Ports are 0 where
+ * the packet has none or they are not known (ICMP, fragments): such a packet matches only flows
+ * without ports.
+ */
+struct spd_packet {
+	uint64_t src[2], dst[2];
+	uint16_t src_port, dst_port; /* host order */
+	uint8_t proto;
+	uint8_t family; /* 4 or 6; anything else matches nothing */
+	uint8_t reserved[2];
+};
+
+void spd_packet_set_v4(struct spd_packet *p, uint32_t src_be, uint32_t dst_be);
+void spd_packet_set_v6(struct spd_packet *p, const uint8_t src[16], const uint8_t dst[16]);
+
+/* An SA that serves a flow. `sa` is opaque here: the SAD's index and generation. */
+struct spd_sa_ref {
+	uint32_t index, generation;
+};
+
+/* Published whole; entry 0 is what a worker uses. Usable ones first, newest first. */
+struct spd_sa_list {
+	uint32_t n;        /* all bound */
+	uint32_t n_usable; /* the first n_usable may be used */
+	struct spd_sa_ref sas[];
+};
+
+/* What a packet touches of a flow: one cache line. Read-only for workers. */
+struct spd_flow {
+	_Atomic(struct spd_sa_list *) sas; /* NULL: none bound */
+	uint64_t handle, policy;
+	uint32_t id; /* index of its hit counters */
+	spd_owner_t owner;
+	uint32_t generation;
+	uint16_t src_port, dst_port; /* 0 any */
+	uint8_t proto;               /* 0 any */
+	uint8_t type;                /* enum ipc_flow_type */
+	uint8_t direction, family;
+	uint8_t src_len, dst_len;
+	uint8_t is_strict_in; /* IPC_FLOW_F_STRICT_IN */
+	uint8_t reserved;
+	uint32_t hash;
+	void *cell; /* of the SPD's own use */
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct spd_flow) == 64, "a flow's hot part is one cache line");
+
+/* The newest usable SA of a flow. False: none; `out` is untouched. */
+static inline bool spd_flow_sa(const struct spd_flow *flow, struct spd_sa_ref *out)
+{
+	const struct spd_sa_list *list = atomic_load_explicit(&flow->sas, memory_order_acquire);
+
+	if (list == NULL || list->n_usable == 0)
+		return false;
+	*out = list->sas[0];
+	return true;
+}
+
+struct spd_config {
+	uint32_t max_flows; /* 0: SPD_FLOWS_DEFAULT */
+	uint32_t max_bound; /* touches; 0: SPD_BOUND_DEFAULT */
+	uint32_t n_workers; /* hit counters kept; at most SPD_WORKERS_MAX */
+	uint64_t seed;      /* of the hashes: random */
+	/* Frees arg by fn after a grace period. NULL: at once (no readers, tests). */
+	void (*defer)(void *ctx, void (*fn)(void *), void *arg);
+	void *defer_ctx;
+};
+
+/* NULL when memory ran out. */
+struct spd *spd_create(const struct spd_config *config) __attribute__((warn_unused_result));
+/* No reader may be left, and what was deferred must have been freed or be freed later. */
+void spd_destroy(struct spd *spd);
+
+/* Readers. direction is an ipc_direction. */
+const struct spd_flow *spd_lookup(
+	const struct spd *spd, uint8_t direction, const struct spd_packet *packet);
+/* For n packets of one direction (n <= 64), with the memory accesses of all overlapped. */
+void spd_lookup_burst(const struct spd *spd, uint8_t direction,
+	const struct spd_packet *const packets[], uint32_t n, const struct spd_flow *flows[]);
+/* The same as spd_lookup, and counts the cache lines that it read (tests, `show spd`). */
+const struct spd_flow *spd_lookup_counted(const struct spd *spd, uint8_t direction,
+	const struct spd_packet *packet, uint32_t *touches);
+/* A worker counts a packet that used the flow. */
+void spd_flow_hit(
+	const struct spd *spd, const struct spd_flow *flow, uint32_t worker, uint32_t bytes);
+
+/*
+ * Writer. All return 0 or a negative ipc_error: -IPC_E_INVALID, -IPC_E_NO_SUCH, -IPC_E_STALE,
+ * -IPC_E_FULL, -IPC_E_BOUND. After an error nothing has changed.
+ */
+
+/*
+ * Adds a flow, or replaces the owner's flow of that handle: at no moment does a packet find
+ * neither. A replacement of the same generation keeps rank and SAs, of a newer one neither.
+ */
+int spd_flow_add(struct spd *spd, spd_owner_t owner, const struct ipc_flow *flow)
+	__attribute__((warn_unused_result));
+int spd_flow_delete(struct spd *spd, spd_owner_t owner, const struct ipc_ref *ref);
+/* sa_handle is the owner's handle of that SA, by which it is changed and unbound later. */
+int spd_flow_bind(struct spd *spd, spd_owner_t owner, const struct ipc_ref *flow,
+	uint64_t sa_handle, struct spd_sa_ref sa, bool is_usable)
+	__attribute__((warn_unused_result));
+int spd_flow_unbind(
+	struct spd *spd, spd_owner_t owner, const struct ipc_ref *flow, uint64_t sa_handle);
+/* HOLD_OUT ended, or the SA is dying: for all flows that it serves. Returns how many. */
+uint32_t spd_sa_set_usable(struct spd *spd, spd_owner_t owner, uint64_t sa_handle, bool is_usable);
+/* The SA is being deleted. Returns how many flows it served. */
+uint32_t spd_sa_unbind(struct spd *spd, spd_owner_t owner, uint64_t sa_handle);
+/*
+ * Autobind (ipsec.conf with manual SAs): calls fn for each outbound flow with
+ * IPC_FLOW_F_AUTOBIND of the owner whose peer is given; main binds the SA in fn.
+ */
+void spd_autobind_each(struct spd *spd, spd_owner_t owner, const struct ip_addr *peer,
+	void (*fn)(void *ctx, const struct ipc_flow *flow), void *ctx);
+
+/* Resync: mark all of the owner, add again, sweep what was not added. Returns how many went. */
+void spd_owner_mark(struct spd *spd, spd_owner_t owner);
+uint32_t spd_owner_sweep(struct spd *spd, spd_owner_t owner);
+/* Deletes all flows of the owner. */
+uint32_t spd_owner_flush(struct spd *spd, spd_owner_t owner);
+
+/* Listing, in no order (shared/flow_order.h sorts). fn must not change the table. */
+struct spd_flow_view {
+	spd_owner_t owner;
+	const struct ipc_flow *flow;
+	const struct spd_sa_list *sas; /* may be NULL */
+	uint64_t registration;         /* ascending in time */
+	uint64_t packets, bytes;       /* summed over workers */
+	bool is_shadowed;              /* another flow with an equal key comes before it */
+};
+void spd_each(
+	const struct spd *spd, void (*fn)(void *ctx, const struct spd_flow_view *view), void *ctx);
+/* NULL if there is none. */
+const struct ipc_flow *spd_flow_find(const struct spd *spd, spd_owner_t owner, uint64_t handle);
+
+struct spd_stats {
+	uint32_t n_flows, n_src_nodes, n_dst_nodes, n_cells;
+	uint64_t memory_bytes; /* without malloc's own overhead */
+	uint32_t bound;        /* worst case of memory touches, over all four tables */
+	uint32_t max_bound;    /* configured */
+	struct {
+		uint32_t n_src_lens, n_dst_lens; /* prefix lengths in use */
+		uint32_t n_tuples;               /* pairs of lengths in use */
+		uint32_t bound;
+	} table[2][2]; /* [direction - 1][IPv6] */
+};
+void spd_stats_get(const struct spd *spd, struct spd_stats *out);
+/* Upper limit of the cache lines one look-up reads with the flows that are there now. */
+uint32_t spd_bound(const struct spd *spd);
