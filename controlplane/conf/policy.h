@@ -33,19 +33,21 @@ struct ike_transform_list {
 };
 
 /* One proposal; kinds left out in the file are already filled from the defaults. ESN rows
- * (esn.t) only in child proposals. `explicit_kinds` has bit (1 << transform_type) for each kind
- * that the file wrote, for printing back. */
+ * (esn.t) only in child proposals. No PFS is the row DH_NONE in dh (it may stand beside groups);
+ * integ is empty with AEAD, encr with `ah`. `explicit_kinds` has bit (1 << transform_type) for each
+ * kind that the file wrote, for printing back. */
 struct ike_proposal {
 	struct ike_transform_list encr, prf, integ, dh, esn;
 	uint32_t explicit_kinds;
 };
 
-/* One side of `from A to B`, as written and as used. */
+/* One side of `from A to B`. `any` and names are expanded to one flow an address family. */
 struct ike_flow_side {
 	struct ip_prefix prefix;
 	uint16_t port;    /* 0: any */
-	bool is_dynamic;  /* the word `dynamic`: replaced by the assigned address */
-	bool is_any_word; /* came from the word `any` (printing) */
+	bool is_dynamic;  /* `dynamic`, or the host 0.0.0.0 or ::, which mean the same: replaced by
+			   * the assigned address */
+	bool is_any_word; /* came from the word `any` */
 };
 
 struct ike_policy_flow {
@@ -63,7 +65,9 @@ struct ike_host {
 
 struct conf_pos {
 	const char *file;          /* owned by the config */
-	unsigned int line, column; /* physical; from 1 */
+	unsigned int line, column; /* physical; from 1; in bytes */
+	const char *macro; /* inside the expansion of this macro, which begins there; or NULL.
+			    * Valid while parsing only */
 };
 
 struct ike_cp_option {
@@ -92,6 +96,8 @@ struct ike_policy {
 	size_t n_ike_proposals, n_child_proposals;
 	bool has_srcid, has_dstid; /* has_srcid false: the caller puts the host's FQDN in srcid */
 	struct ike_id srcid, dstid;
+	char *srcid_text, *dstid_text; /* as written; NULL if not */
+	struct conf_pos dstid_pos;
 	uint32_t ike_lifetime_s;       /* 0: not rekeyed by time */
 	uint32_t child_lifetime_s;     /* default 10800; 0: none */
 	uint64_t child_lifetime_bytes; /* default 4294967296; 0: none */
@@ -102,6 +108,35 @@ struct ike_policy {
 	struct ike_cp_option *cp;
 	size_t n_cp;
 	char *iface, *tag, *tap; /* NULL if not written */
+};
+
+/* Parts of the language that loading may refuse (iked_conf_check_loadable). */
+enum ike_feature_kind {
+	IKE_FEATURE_TRANSFORM, /* TRANSFORM_F_KNOWN_ONLY; detail: its name */
+	IKE_FEATURE_EAP,
+	IKE_FEATURE_USER,
+	IKE_FEATURE_CONFIG,
+	IKE_FEATURE_REQUEST,
+	IKE_FEATURE_OCSP,
+	IKE_FEATURE_PARTIAL_CHAIN,
+	IKE_FEATURE_STICKY_ADDRESS,
+	IKE_FEATURE_TAG,
+	IKE_FEATURE_TAP,
+	IKE_FEATURE_IFACE,
+	IKE_FEATURE_RDOMAIN,
+	IKE_FEATURE_IPCOMP,
+	IKE_FEATURE_AH,
+	IKE_FEATURE_RADIUS,
+	IKE_FEATURE_SRCNAT,
+	IKE_FEATURE_DYNAMIC,
+	IKE_FEATURE_ASN1_DN,
+	IKE_N_FEATURES,
+};
+
+struct ike_feature {
+	enum ike_feature_kind kind;
+	char *detail; /* or NULL */
+	struct conf_pos pos;
 };
 
 struct ike_config {
@@ -119,4 +154,8 @@ struct ike_config {
 	struct ike_radius *radius; /* NULL if no radius statement; shape in conf/iked_conf.h */
 	struct ike_policy *policies;
 	size_t n_policies;
+	struct ike_feature *features; /* each use, in order of the file */
+	size_t n_features;
+	char **files; /* names that positions point to */
+	size_t n_files;
 };
