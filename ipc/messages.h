@@ -345,6 +345,14 @@ struct ipc_punt_header {
 	uint64_t after_command; /* tx: leaves only after this command took effect; 0: at once */
 };
 
+/* Bytes of a type's body; 0 if it has none; -1 if there is no such type. */
+int ipc_cmd_len(uint32_t type);
+int ipc_event_len(uint32_t type);
+/* Words for logs and listings; never NULL. */
+const char *ipc_cmd_str(uint32_t type);
+const char *ipc_event_str(uint32_t type);
+const char *ipc_error_str(uint32_t error);
+
 _Static_assert(sizeof(struct ipc_cmd_header) + sizeof(struct ipc_sa_add) <= IPC_SLOT_CMD, "slot");
 _Static_assert(
 	sizeof(struct ipc_cmd_header) + sizeof(struct ipc_sa_selectors) <= IPC_SLOT_CMD, "slot");
