@@ -1,0 +1,78 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_spinlock.h>
+
+#include "dataplane/tap.h"
+
+struct rte_mempool;
+
+#define PORTS_MAX 16
+#define PORT_QUEUES_MAX 16
+#define PORT_RX_DESC 512
+#define PORT_TX_DESC 512
+#define PORT_MAC_LEN 6
+
+/* Room in a packet buffer besides the frame: tunnel headers in front, ESP's trailer behind. */
+#define PORT_TAILROOM 128
+
+/* What a port is wanted to be; strings are not owned. */
+struct port_config {
+	const char *name;   /* espd.conf's */
+	const char *device; /* a --vdev string or a PCI address */
+	const char *tap;
+	bool has_mac;
+	uint8_t mac[PORT_MAC_LEN];
+	uint16_t mtu;    /* 0: the device's */
+	uint16_t queues; /* 0: one a worker, as far as it has them */
+};
+
+/* A DPDK port and its mirror. Workers read; main writes the link state. */
+struct port {
+	uint16_t id;     /* DPDK's */
+	uint16_t number; /* index in espd.conf */
+	char name[16];
+	char netdev[16]; /* the kernel's device beneath, "" if there is none */
+	uint32_t netdev_ifindex;
+	uint8_t mac[PORT_MAC_LEN];
+	uint16_t mtu;
+	uint16_t n_rxq, n_txq;
+	bool is_up; /* carrier */
+	bool is_af_packet;
+	rte_spinlock_t tx_lock[PORT_QUEUES_MAX]; /* taken where workers share a queue */
+	struct tap tap;
+};
+
+/*
+ * The EAL argument of a port: the device as written, with what this program needs added
+ * (af_packet: as many queues as workers, and qdisc_bypass so that the drop filter on the way
+ * out stops the kernel's frames and not ours). Written to buf. Returns buf.
+ */
+const char *port_device_arg(
+	const struct port_config *c, unsigned int n_workers, char *buf, size_t cap);
+/* True if the device is a PCI address ("0000:03:00.0"). */
+bool port_is_pci(const struct port_config *c);
+/* The kernel's device in an af_packet or af_xdp argument ("iface=veth0"): "" if none. */
+void port_netdev_name(const char *device, char out[16]);
+
+/* Finds the port that EAL made of c->device. 0 or -1 with a text. */
+int port_find(struct port *p, const struct port_config *c, uint16_t number, char *err, size_t cap)
+	__attribute__((warn_unused_result));
+/* The MTU that the port shall have: configured, else the netdev's, else 1500. */
+uint16_t port_mtu_wanted(const struct port_config *c);
+/* Queues, MTU, multicast; starts it. 0 or -1 with a text. */
+int port_start(struct port *p, const struct port_config *c, unsigned int n_workers,
+	struct rte_mempool *pool, char *err, size_t cap) __attribute__((warn_unused_result));
+void port_stop(struct port *p);
+/* One pool for all ports: every frame is one segment. NULL: no memory. */
+struct rte_mempool *port_pool_create(unsigned int n_mbufs, uint16_t max_mtu, uint16_t priv_size);
+/* Packet buffers that n_ports ports and n_workers workers can hold at most. */
+unsigned int port_mbufs_needed(unsigned int n_ports, unsigned int n_workers);
+
+/*
+ * Descriptors of this process on which poll(2) tells that frames wait at the kernel's device
+ * ifindex: the packet or XDP sockets that DPDK's driver opened. Returns how many; at most cap.
+ */
+unsigned int port_poll_fds(uint32_t ifindex, int *fds, unsigned int cap);
