@@ -28,7 +28,7 @@
 
 struct spd; /* opaque */
 
-#define SPD_BOUND_DEFAULT 512 /* memory touches a look-up */
+#define SPD_BOUND_DEFAULT 1024 /* memory touches a look-up */
 #define SPD_FLOWS_DEFAULT 1048576
 #define SPD_WORKERS_MAX 64
 

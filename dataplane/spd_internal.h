@@ -1,0 +1,213 @@
+#pragma once
+
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "dataplane/spd.h"
+#include "dataplane/spd_hash.h"
+
+/*
+ * Shared by spd.c (owners, handles, SAs), spd_table.c (structure, writer's side) and
+ * spd_lookup.c (readers).
+ */
+
+#define SPD_LEN_WORDS 3 /* bits for prefix lengths 0 to 128 */
+#define SPD_N_LENS 129
+
+/* Which fields a flow's key has beyond its prefixes; the larger number is looked at first. */
+enum { SPD_CLASS_DST_PORT = 1, SPD_CLASS_SRC_PORT = 2, SPD_CLASS_PROTO = 4, SPD_N_CLASSES = 8 };
+
+/* Set of prefix lengths; readers may see it change bit by bit. */
+struct spd_lens {
+	_Atomic uint64_t w[SPD_LEN_WORDS];
+};
+
+/* How many users each length has: the set above is kept from it. */
+struct spd_len_counts {
+	uint32_t n[SPD_N_LENS];
+};
+
+/* The same for the few lengths of one node. */
+struct spd_len_count {
+	uint32_t n;
+	uint8_t len;
+};
+
+/* A source or destination prefix that has cells. */
+struct spd_node {
+	uint64_t addr[2];         /* masked, as in spd_packet */
+	struct spd_lens dst_lens; /* of a source node: destination lengths of its cells */
+	uint32_t hash;
+	uint32_t n_cells;
+	uint8_t len;
+	uint8_t n_counts;
+	struct spd_len_count *counts; /* of a source node; the writer's */
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct spd_node) == 64, "a node is one cache line");
+
+/* The flows of one pair of prefixes. */
+struct spd_cell {
+	const struct spd_node *src, *dst;
+	_Atomic(struct spd_flow *) any; /* class 0: neither protocol nor ports */
+	_Atomic uint32_t classes;       /* bit c: there are flows of class c */
+	uint32_t hash;
+	uint32_t n_keys[SPD_N_CLASSES]; /* the writer's */
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct spd_cell) == 64, "a cell is one cache line");
+
+/* Cells with the same pair of lengths, and of these the keys a class. */
+struct spd_tuple {
+	uint32_t n_cells;
+	uint32_t n_keys[SPD_N_CLASSES];
+};
+
+/* One direction and family. */
+struct spd_table {
+	struct spd_lens src_lens, dst_lens;
+	struct spd_hash src_nodes, dst_nodes, cells, rest;
+	uint64_t seed;
+	struct spd_len_counts src_counts, dst_counts;
+	struct spd_tuple *tuples[SPD_N_LENS]; /* rows by source length, made when needed */
+	uint32_t n_src_lens, n_dst_lens, n_tuples, n_classes;
+};
+
+struct spd_binding {
+	uint64_t sa_handle;
+	struct spd_sa_ref sa;
+	uint64_t serial; /* newer is larger */
+	bool is_usable;
+	struct spd_entry *entry;
+	LIST_ENTRY(spd_binding) of_entry;
+	LIST_ENTRY(spd_binding) of_sa; /* bucket of spd.by_sa */
+};
+
+/* The writer's part of a flow. */
+struct spd_entry {
+	struct spd_flow *flow;
+	struct ipc_flow spec; /* prefixes masked */
+	uint64_t registration;
+	spd_owner_t owner;
+	uint32_t id;
+	bool is_marked, is_autobind;
+	struct spd_entry *next_equal; /* same key, lower rank */
+	LIST_HEAD(, spd_binding) bindings;
+	LIST_ENTRY(spd_entry) by_handle; /* bucket of spd.by_handle */
+	LIST_ENTRY(spd_entry) by_peer;   /* autobind flows */
+	TAILQ_ENTRY(spd_entry) all;
+};
+
+LIST_HEAD(spd_entry_list, spd_entry);
+LIST_HEAD(spd_binding_list, spd_binding);
+
+struct spd_counter {
+	_Atomic uint64_t packets, bytes; /* one writer each: relaxed loads and stores */
+};
+
+#define SPD_COUNTER_CHUNK 4096
+
+struct spd {
+	struct spd_config config;
+	struct spd_table tables[2][2]; /* [direction - 1][IPv6] */
+	/* counters[worker][id / CHUNK][id % CHUNK] */
+	_Atomic(struct spd_counter *) *counters[SPD_WORKERS_MAX];
+	uint32_t n_counter_chunks;
+	uint32_t *free_ids; /* a stack */
+	uint32_t n_free_ids, n_ids;
+	struct spd_entry **heads; /* by flow id: the entry of a flow */
+	struct spd_entry_list *by_handle;
+	struct spd_binding_list *by_sa;
+	uint32_t handle_mask, sa_mask;
+	struct spd_entry_list autobind;
+	TAILQ_HEAD(, spd_entry) all;
+	uint32_t n_flows, n_bindings;
+	uint64_t next_registration, next_serial;
+};
+
+static inline uint64_t spd_mask_hi(unsigned len)
+{
+	return len == 0 ? 0 : len >= 64 ? UINT64_MAX : UINT64_MAX << (64 - len);
+}
+
+static inline uint64_t spd_mask_lo(unsigned len)
+{
+	return len <= 64 ? 0 : len >= 128 ? UINT64_MAX : UINT64_MAX << (128 - len);
+}
+
+struct spd_prefix_key {
+	uint64_t addr[2];
+	uint8_t len;
+};
+
+struct spd_cell_key {
+	const struct spd_node *src, *dst;
+};
+
+struct spd_rest_key {
+	const struct spd_cell *cell;
+	uint16_t src_port, dst_port;
+	uint8_t proto;
+};
+
+static inline uint32_t spd_prefix_hash(const struct spd_table *t, const struct spd_prefix_key *k)
+{
+	return spd_hash_mix(k->addr[0], k->addr[1] + k->len * 0xd6e8feb86659fd93ULL, t->seed);
+}
+
+static inline uint32_t spd_cell_hash(const struct spd_table *t, const struct spd_cell_key *k)
+{
+	return spd_hash_mix((uintptr_t)k->src, (uintptr_t)k->dst, t->seed);
+}
+
+static inline uint32_t spd_rest_hash(const struct spd_table *t, const struct spd_rest_key *k)
+{
+	return spd_hash_mix((uintptr_t)k->cell,
+		(uint64_t)k->proto << 32 | (uint32_t)k->src_port << 16 | k->dst_port, t->seed);
+}
+
+static inline bool spd_node_equal(const void *object, const void *key)
+{
+	const struct spd_node *n = object;
+	const struct spd_prefix_key *k = key;
+
+	return n->addr[0] == k->addr[0] && n->addr[1] == k->addr[1] && n->len == k->len;
+}
+
+static inline bool spd_cell_equal(const void *object, const void *key)
+{
+	const struct spd_cell *c = object;
+	const struct spd_cell_key *k = key;
+
+	return c->src == k->src && c->dst == k->dst;
+}
+
+static inline bool spd_rest_equal(const void *object, const void *key)
+{
+	const struct spd_flow *f = object;
+	const struct spd_rest_key *k = key;
+
+	return f->cell == k->cell && f->proto == k->proto && f->src_port == k->src_port &&
+	       f->dst_port == k->dst_port;
+}
+
+/* spd_table.c */
+int spd_table_init(struct spd_table *t, uint64_t seed, spd_defer_fn defer, void *defer_ctx);
+void spd_table_fini(struct spd_table *t);
+/*
+ * Links an entry into the chain of its key; 0, -IPC_E_FULL or -IPC_E_BOUND (nothing changed).
+ * Of equal rank the entry that is linked later comes first.
+ */
+int spd_table_link(struct spd *spd, struct spd_table *t, struct spd_entry *e);
+void spd_table_unlink(struct spd *spd, struct spd_table *t, struct spd_entry *e);
+uint32_t spd_table_bound(const struct spd_table *t);
+/* True if another entry of the same key is found instead of this one. */
+bool spd_table_is_shadowed(
+	const struct spd *spd, const struct spd_table *t, const struct spd_entry *e);
+
+/* spd.c */
+struct spd_entry *spd_entry_find(const struct spd *spd, spd_owner_t owner, uint64_t handle);
+void spd_entry_remove(struct spd *spd, struct spd_entry *e);
+
+/* spd_bind.c */
+void spd_entry_unbind_all(struct spd *spd, struct spd_entry *e);
+/* 0 or -1 (memory); the list is published in the new entry's flow. */
+int spd_entry_bindings_copy(struct spd *spd, struct spd_entry *to, const struct spd_entry *from);
