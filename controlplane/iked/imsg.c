@@ -60,8 +60,8 @@ const struct imsg_rule *imsg_rule_find(const struct imsg_rules *rules, uint32_t 
 	return NULL;
 }
 
-int imsg_parse(const void *record, size_t len, int fd, const struct imsg_rules *rules,
-	struct imsg *msg)
+int imsg_parse(
+	const void *record, size_t len, int fd, const struct imsg_rules *rules, struct imsg *msg)
 {
 	struct imsg_header header;
 	const struct imsg_rule *rule;
