@@ -105,8 +105,9 @@ uint64_t ipc_client_outstanding(const struct ipc_client *c);
 /*
  * Sends a datagram; header's local, remote, flags and after_command matter. 0, -IPC_ERR_FULL
  * (as on a busy network: dropped and counted, retransmission repairs it), -IPC_ERR_CLOSED,
- * -IPC_ERR_INVALID (length). after_command 0: at once. A datagram whose command fails is
- * dropped by espd.
+ * -IPC_ERR_INVALID (length, or after_command is of an earlier attachment: it may never have been
+ * carried out; send its message after the resync). after_command 0: at once. A datagram whose
+ * command fails is dropped by espd.
  */
 int ipc_client_punt_send(struct ipc_client *c, const struct ipc_punt_header *header,
 	const void *data, size_t len) __attribute__((warn_unused_result));

@@ -72,7 +72,8 @@ pid_t ipc_server_pid(const struct ipc_server *s);
 int ipc_server_begin(struct ipc_server *s);
 /*
  * Moves waiting events into the ring and sets the sleep flags. True: there is work already
- * (commands that can be taken, datagrams): don't sleep.
+ * (commands that can be taken, datagrams): don't sleep. Call it before every sleep, also after a
+ * turn that only acknowledged something.
  */
 bool ipc_server_end(struct ipc_server *s);
 
@@ -105,10 +106,10 @@ int ipc_server_punt_rx(struct ipc_server *s, bool is_known, const struct ipc_pun
 
 /*
  * The next datagram that may leave: those without after_command, or whose command was
- * acknowledged with IPC_OK; others wait in private memory (bounded; when that is full the ring
- * waits), and those whose command failed are dropped. 1 and *header, *data (valid until the next
- * call), 0, -IPC_ERR_BROKEN. header's addresses are unchecked: the caller looks whether the
- * local endpoint is registered for punting.
+ * acknowledged with IPC_OK in this attachment; others wait in private memory (bounded; when that is
+ * full the ring waits), and those whose command failed are dropped. 1 and *header, *data (valid
+ * until the next call), 0, -IPC_ERR_BROKEN. header's addresses are unchecked: the caller looks
+ * whether the local endpoint is registered for punting.
  */
 int ipc_server_punt_tx_next(
 	struct ipc_server *s, struct ipc_punt_header *header, const uint8_t **data);
