@@ -11,3 +11,5 @@ struct applet {
 };
 
 int ikectl_main(int argc, char **argv);
+int ipsecctl_main(int argc, char **argv);
+int penstockctl_main(int argc, char **argv);
