@@ -13,13 +13,7 @@
  */
 struct crypto_mb;
 
-enum crypto_arch {
-	CRYPTO_ARCH_AUTO = 0,
-	CRYPTO_ARCH_SSE,
-	CRYPTO_ARCH_AVX,
-	CRYPTO_ARCH_AVX2,
-	CRYPTO_ARCH_AVX512
-};
+enum crypto_arch { CRYPTO_ARCH_AUTO = 0, CRYPTO_ARCH_SSE, CRYPTO_ARCH_AVX2, CRYPTO_ARCH_AVX512 };
 
 /* One packet. The text is ciphered in place. */
 struct crypto_op {
@@ -35,11 +29,12 @@ struct crypto_op {
 
 /*
  * One a worker (or thread). arch AUTO takes the best of the CPU; another one that the CPU
- * does not have fails. NULL and a text in *error on failure. Takes 48 bytes of system entropy.
+ * does not have fails. NULL and a text in *error on failure. Takes
+ * its seed for IVs from the system.
  */
 struct crypto_mb *crypto_mb_create(enum crypto_arch arch, const char **error);
 void crypto_mb_destroy(struct crypto_mb *c);
-/* "sse", "avx", "avx2", "avx512", "auto"; -1 for another word. */
+/* "sse", "avx2", "avx512", "auto"; -1 for another word. */
 int crypto_arch_parse(const char *name, enum crypto_arch *out) __attribute__((warn_unused_result));
 IMB_MGR *crypto_mb_manager(struct crypto_mb *c);
 

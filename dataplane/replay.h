@@ -19,8 +19,8 @@ struct replay {
 	uint64_t floor;  /* numbers up to this one are refused: what an earlier process of espd may
 			  * have accepted (0: none) */
 	uint64_t *words; /* replay_words(window) of them, by the caller */
-	/* Where the top is kept beyond the process; written at least every half window, always
-	 * ahead of what it has to cover. NULL: nowhere. */
+	/* Where the top is kept beyond the process; written at least every half window (the store
+	 * interval), before the packet that moved it goes on. NULL: nowhere. */
 	uint64_t *stored_top;
 	uint64_t stored; /* last value written there */
 	uint32_t window; /* packets; 0: no check at all (manual SAs) */

@@ -66,26 +66,27 @@ struct sa_hot {
 	uint32_t generation; /* of this use of the index, ascending; see sa_ref */
 	uint16_t flags;
 	_Atomic uint8_t state;
-	uint8_t mode_family; /* tunnel: outer family is the path's; reserved */
+	uint8_t bucket; /* low 8 bits of the index: its owner is sad->owner[bucket] */
 	const struct suite *suite;
 	struct sa_keys *keys; /* same allocation */
 	struct path *_Atomic path;
 	struct sa_cold *cold;
 	const struct sa_selector *selectors;
 	uint16_t n_selectors;
-	uint8_t bucket; /* low 8 bits of the index: its owner is sad->owner[bucket] */
-	uint8_t reserved;
 	uint16_t tfc_pad; /* outbound: pad inner packets up to this; 0 none */
-	uint16_t reserved2;
+	/* Inbound: the expected destination and encapsulation, folded; sa_set_path writes. */
+	_Atomic uint32_t dst_tag;
 
 	/* Line 1: the owner worker writes; main reads. */
 	uint64_t packets __attribute__((aligned(64)));
-	uint64_t bytes;                                /* of inner packets */
-	uint64_t soft_bytes, hard_bytes, hard_packets; /* UINT64_MAX: none; main writes */
+	uint64_t bytes; /* of inner packets */
+	/* UINT64_MAX: none; main writes */
+	_Atomic uint64_t soft_bytes, hard_bytes;
+	uint64_t reserved;
 	_Atomic uint32_t events;
-	uint32_t last_use_s; /* worker_ctx.now_s; 0: never */
-	uint32_t n_dropped;  /* replay, ICV, padding, selectors... (cold->drops has each) */
-	uint32_t reserved3;
+	uint32_t last_use_s;     /* worker_ctx.now_s; 0: never */
+	uint32_t n_dropped;      /* replay, ICV, padding, selectors... (cold->drops has each) */
+	_Atomic uint32_t raised; /* events that are told once only, and were */
 	struct sa_hot *_Atomic partner; /* main writes; NULL if none */
 
 	/* Line 2: numbers, by direction; the owner worker writes. */
@@ -100,8 +101,7 @@ _Static_assert(sizeof(struct sa_hot) == 192, "three cache lines");
 struct sa_cold {
 	uint64_t handle, partner, ike; /* the owner's handles */
 	uint32_t owner, owner_generation;
-	uint32_t soft_packets;
-	uint8_t direction, mode;
+	uint32_t manual_position; /* in the hash of manual SAs */
 	struct ip_addr tunnel_src, tunnel_dst;
 	uint32_t added_s;
 	struct endpoint nat_seen; /* valid while SA_EV_NAT is raised */
@@ -161,10 +161,10 @@ int sa_create(const struct sa_params *p, IMB_MGR *mb, struct sa_hot **out)
 	__attribute__((warn_unused_result));
 /* Wipes and frees; only unpublished SAs, after a grace period. NULL is allowed. */
 void sa_destroy(struct sa_hot *sa);
-static inline void sa_set_path(struct sa_hot *sa, struct path *p)
-{
-	atomic_store_explicit(&sa->path, p, memory_order_release);
-}
+/* Main: moves the SA to another path; the old one is freed after a grace period. */
+void sa_set_path(struct sa_hot *sa, struct path *p);
+/* Main: new byte limits, 0 none; they count from now. Soft and hard may be told again. */
+void sa_set_life(struct sa_hot *sa, uint64_t soft_bytes, uint64_t hard_bytes);
 static inline void sa_set_state(struct sa_hot *sa, enum sa_state s)
 {
 	atomic_store_explicit(&sa->state, (uint8_t)s, memory_order_release);
@@ -173,6 +173,8 @@ static inline enum sa_state sa_state(const struct sa_hot *sa)
 {
 	return (enum sa_state)atomic_load_explicit(&sa->state, memory_order_acquire);
 }
+/* Main: ties the two directions together (NULL: unties); sad_unpublish unties too. */
+void sa_set_partner(struct sa_hot *sa, struct sa_hot *partner);
 /* Main: the events raised since the last call, cleared. cold->nat_seen is read before. */
 uint32_t sa_events_take(struct sa_hot *sa);
 /* Owner worker: raises an event once until it is taken, and tells main. */

@@ -21,8 +21,7 @@ enum suite_kind {
 };
 
 struct suite {
-	uint8_t number; /* of the row */
-	uint8_t kind;   /* enum suite_kind */
+	uint8_t kind; /* enum suite_kind */
 	uint8_t iv_len, icv_len;
 	uint8_t align; /* of payload + trailer on the wire: the block, at least 4 */
 	uint8_t salt_len;
@@ -30,11 +29,9 @@ struct suite {
 	uint8_t key_len, integ_key_len; /* bytes, salt not counted */
 	IMB_CIPHER_MODE cipher;
 	IMB_HASH_ALG hash;
-	const struct transform *encr, *integ; /* integ NULL with an AEAD */
 };
 
-#define SUITES_MAX 64
-#define GCM_KEY_BYTES sizeof(struct gcm_key_data)
+#define SUITES_MAX 64 /* more than there are rows */
 
 /*
  * Prepared keys of one direction of one SA, the only place where its key exists in espd. Part
@@ -51,10 +48,11 @@ struct sa_keys {
 	uint8_t schedule[] __attribute__((aligned(64)));
 };
 
-/* NULL if the pair cannot be used together or is not built in. key_len as in transform_find. */
+/* NULL if the pair cannot be used together or is not built in. Key length 0: the first row. */
 const struct suite *suite_find(uint16_t encr_id, uint16_t encr_key_len, uint16_t integ_id);
 /* The rows in order; NULL past the end. */
 const struct suite *suite_at(unsigned int number);
+unsigned int suite_number(const struct suite *s);
 /* Bytes of sa_keys.schedule. */
 size_t suite_schedule_len(const struct suite *s);
 /*

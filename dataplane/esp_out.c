@@ -1,0 +1,362 @@
+#include "dataplane/esp_out.h"
+
+#include <string.h>
+
+#include <rte_prefetch.h>
+
+#include "dataplane/crypto_mb.h"
+#include "dataplane/esp_wire.h"
+
+/*
+ * RFC 4303 3.3, a burst at a time:
+ *   1. may this packet use this SA: owner, state, selectors, size
+ *   2. sequence number (3.3.3), padding and trailer (2.4), headers
+ *   3. encryption and ICV of all SAs of the burst together (3.3.2)
+ *   4. UDP checksum over IPv6, counters, limits
+ *
+ * TTL or hop limit of a forwarded packet was decremented before (RFC 4301 5.1.2.1).
+ */
+
+struct out_work {
+	struct crypto_op ops[BURST_MAX];
+	uint8_t at[BURST_MAX];
+	uint16_t inner_len[BURST_MAX];
+	unsigned int n;
+};
+
+/* What a packet on its way out is made of. */
+struct out_packet {
+	const struct path *path;
+	uint32_t pad_tfc; /* zeros behind the inner packet */
+	uint32_t pad_len;
+	bool is_cut_after; /* ESP packet will be longer than the path's MTU */
+};
+
+static void out_drop(struct burst *b, unsigned int i, enum drop_reason why)
+{
+	sa_count_drop(b->sa[i], why);
+	burst_drop(b, i, why);
+}
+
+/* Longest payload between IV and trailer so that all fits in `room` bytes behind the headers. */
+static int32_t payload_max(const struct suite *s, int32_t room)
+{
+	int32_t text = room - ESP_HDR_LEN - s->iv_len - s->icv_len;
+	if (text < s->align)
+		return 0;
+	return text / s->align * s->align - 2;
+}
+
+uint16_t esp_inner_mtu(const struct suite *s, uint16_t outer_mtu, bool is_udp, uint8_t outer_family,
+	bool is_tunnel, uint16_t ip_hdr_len)
+{
+	int32_t headers = is_tunnel ? (outer_family == 4 ? 20 : 40) : ip_hdr_len;
+	int32_t payload = payload_max(s, (int32_t)outer_mtu - headers - (is_udp ? UDP_HDR_LEN : 0));
+	if (payload <= 0)
+		return 0;
+	return (uint16_t)(is_tunnel ? payload : payload + ip_hdr_len);
+}
+
+uint16_t sa_inner_mtu(const struct sa_hot *sa, uint16_t ip_hdr_len)
+{
+	const struct path *p = atomic_load_explicit(&sa->path, memory_order_acquire);
+	uint16_t mtu = atomic_load_explicit(&p->mtu, memory_order_relaxed);
+	return esp_inner_mtu(sa->suite, mtu, p->flags & PATH_UDP, p->family,
+		sa->flags & SA_F_TUNNEL, ip_hdr_len);
+}
+
+static uint32_t transport_hdr_len(const struct pkt_info *p)
+{
+	return p->l4_off ? (uint32_t)p->l4_off - p->l3_off : p->ip_hdr_len;
+}
+
+/* Step 1. False: the packet's next is set. */
+static bool out_may(struct worker_ctx *w, struct burst *b, unsigned int i)
+{
+	struct sa_hot *sa = b->sa[i];
+	struct rte_mbuf *m = b->m[i];
+	enum sa_state state = sa_state(sa);
+	if (sad_owner(w->sad, sa) != w->id) {
+		b->next[i] = NEXT_HANDOFF;
+		return false;
+	}
+	enum drop_reason why = DROP_NONE;
+	if (state != SA_LIVE && state != SA_DYING)
+		why = DROP_SA_STATE;
+	else if (m->nb_segs != 1)
+		why = DROP_CHAINED;
+	/* RFC 4301 7 and RFC 4303 3.3.4: transport mode is for whole datagrams. */
+	else if (!(sa->flags & SA_F_TUNNEL) && b->pkt[i].flags & PKT_FRAG)
+		why = DROP_FRAG_BAD;
+	else if (!sa_selectors_match(sa, b, i))
+		why = DROP_TS_MISMATCH;
+	if (why == DROP_NONE)
+		return true;
+	out_drop(b, i, why);
+	return false;
+}
+
+/* RFC 4301 8.2: size against the path. False: the packet goes elsewhere. */
+static bool out_fits(const struct worker_ctx *w, struct burst *b, unsigned int i, uint16_t inner,
+	struct out_packet *o)
+{
+	const struct pkt_info *p = &b->pkt[i];
+	o->is_cut_after = false;
+	if (p->len <= inner)
+		return true;
+	/* RFC 8200 5: 1280 bytes pass everywhere, if need be with the tunnel packet cut. */
+	uint16_t limit = p->family == 6 && inner < 1280 ? 1280 : inner;
+	o->is_cut_after = true;
+	if (p->len <= limit)
+		return true;
+	b->mtu[i] = limit;
+	if (p->flags & PKT_DF) {
+		b->next[i] = NEXT_ICMP;
+		b->icmp[i] = ICMP_ABOUT_MTU;
+		b->drop[i] = DROP_MTU;
+		sa_count_drop(b->sa[i], DROP_MTU);
+		return false;
+	}
+	if (w->config->fragment_before_esp && b->sa[i]->flags & SA_F_TUNNEL) {
+		b->next[i] = NEXT_FRAGMENT;
+		return false;
+	}
+	return true;
+}
+
+static bool take_number(struct worker_ctx *w, struct burst *b, unsigned int i, uint64_t *seq)
+{
+	struct sa_hot *sa = b->sa[i];
+	enum seqno_result r = seqno_take(&sa->seqno, seq);
+	if (seqno_wants_block(&sa->seqno))
+		sa_event_raise(w, sa, SA_EV_RESERVE);
+	if (unlikely(sa->seqno.next > sa->seqno.near_wrap))
+		sa_event_raise(w, sa, SA_EV_WRAP);
+	if (r == SEQNO_OK)
+		return true;
+	out_drop(b, i, r == SEQNO_EXHAUSTED ? DROP_SEQ_EXHAUSTED : DROP_SEQ_RESERVED);
+	return false;
+}
+
+static uint16_t take_ip_id(struct worker_ctx *w)
+{
+	uint16_t id = w->ip_id;
+	w->ip_id = (uint16_t)(w->ip_id + w->n_workers);
+	return id;
+}
+
+/* DF of an IPv4 tunnel header: RFC 4301 8.1. Inner IPv6 may not be cut either. */
+static bool outer_df(const struct worker_ctx *w, const struct pkt_info *p, bool is_cut_after)
+{
+	if (is_cut_after || w->config->df_policy == DP_DF_CLEAR)
+		return false;
+	return w->config->df_policy == DP_DF_SET || p->flags & PKT_DF;
+}
+
+/* The path's header in front of ESP, completed; `esp` is the ESP header, esp_len all of it. */
+static uint8_t *put_outer(struct worker_ctx *w, const struct pkt_info *p,
+	const struct out_packet *o, uint8_t *esp, uint32_t esp_len)
+{
+	const struct path *path = o->path;
+	uint8_t *ip = esp - path->hdr_len;
+	uint32_t len = path->hdr_len + esp_len;
+	/* RFC 4301 5.1.2.1: DSCP is copied or not as configured; RFC 6040 4.1: ECN always. */
+	uint8_t tos = (uint8_t)((w->config->copy_dscp ? p->tos & 0xfc : 0) | (p->tos & 3));
+	memcpy(ip, path->hdr, path->hdr_len);
+	if (path->family == 4) {
+		ip[1] = tos;
+		put_u16(ip + 2, (uint16_t)len);
+		put_u16(ip + 4, take_ip_id(w));
+		put_u16(ip + 6, outer_df(w, p, o->is_cut_after) ? 0x4000 : 0);
+		ip[8] = w->config->outer_ttl;
+		put_u16(ip + 10, ip4_checksum(ip, 20));
+	} else {
+		ip[0] = (uint8_t)(0x60 | tos >> 4);
+		ip[1] = (uint8_t)(tos << 4);
+		put_u16(ip + 4, (uint16_t)(len - 40));
+		ip[7] = w->config->outer_ttl;
+	}
+	if (path->flags & PATH_UDP)
+		put_u16(esp - UDP_HDR_LEN + 4, (uint16_t)(UDP_HDR_LEN + esp_len));
+	return ip;
+}
+
+/*
+ * Transport mode: the packet's own IP header and extension headers (hdr_len bytes, now at `from`)
+ * move in front of ESP and name it. Returns the new place.
+ */
+static uint8_t *put_own(const struct pkt_info *p, const struct path *path, const uint8_t *from,
+	uint32_t hdr_len, uint8_t *esp, uint32_t esp_len)
+{
+	bool is_udp = path->flags & PATH_UDP;
+	uint32_t between = is_udp ? UDP_HDR_LEN : 0;
+	uint8_t *ip = esp - between - hdr_len;
+	uint32_t len = hdr_len + between + esp_len;
+	uint32_t nh_at = p->family == 4 ? 9u : p->nh_off ? (uint32_t)p->nh_off - p->l3_off : 6u;
+	memmove(ip, from, hdr_len);
+	ip[nh_at] = is_udp ? PROTO_UDP : PROTO_ESP;
+	if (p->family == 4) {
+		put_u16(ip + 2, (uint16_t)len);
+		put_u16(ip + 10, 0);
+		put_u16(ip + 10, ip4_checksum(ip, hdr_len));
+	} else {
+		put_u16(ip + 4, (uint16_t)(len - 40));
+	}
+	if (is_udp) {
+		memcpy(esp - UDP_HDR_LEN, path->hdr + path->ip_len, 4);
+		put_u16(esp - UDP_HDR_LEN + 4, (uint16_t)(UDP_HDR_LEN + esp_len));
+		put_u16(esp - UDP_HDR_LEN + 6, 0);
+	}
+	return ip;
+}
+
+/* ESP header, IV, padding and trailer around `payload` bytes at text. */
+static void put_esp(struct worker_ctx *w, const struct sa_hot *sa, const struct crypto_op *op,
+	uint64_t seq, const struct out_packet *o, uint8_t next_header)
+{
+	const struct suite *s = sa->suite;
+	put_u32(op->esp, sa->spi);
+	put_u32(op->esp + 4, (uint32_t)seq);
+	/* Counter modes: the number is the IV; blocks are reserved, so it is unique under this
+	 * key even across a crash (RFC 4106 3.1, RFC 3686 2.1, RFC 7634 2). */
+	if (s->kind == SUITE_CBC)
+		crypto_mb_iv(w->crypto, op->esp + ESP_HDR_LEN, s->iv_len);
+	else if (s->iv_len)
+		put_u64(op->esp + ESP_HDR_LEN, seq);
+	uint8_t *pad = op->text + op->text_len - 2 - o->pad_len;
+	/* RFC 4303 2.7: TFC padding stands behind the inner packet, whose length is known. */
+	if (o->pad_tfc)
+		memset(pad - o->pad_tfc, 0, o->pad_tfc);
+	/* RFC 4303 2.4: 1, 2, 3 ... */
+	for (uint32_t j = 0; j < o->pad_len; j++)
+		pad[j] = (uint8_t)(j + 1);
+	pad[o->pad_len] = (uint8_t)o->pad_len;
+	pad[o->pad_len + 1] = next_header;
+}
+
+/* The outer packet as parsed, for the stages behind. */
+static void describe_outer(struct burst *b, unsigned int i, const uint8_t *ip, uint32_t len)
+{
+	struct pkt_info *p = &b->pkt[i];
+	uint32_t old_hdr = transport_hdr_len(p);
+	uint32_t nh_at = p->nh_off ? (uint32_t)p->nh_off - p->l3_off : 6u;
+	bool is_tunnel = b->sa[i]->flags & SA_F_TUNNEL;
+	p->l3_off = 0;
+	p->len = (uint16_t)len;
+	p->family = ip[0] >> 4;
+	p->ip_hdr_len = p->family == 4 ? (uint8_t)((ip[0] & 15) * 4) : 40;
+	p->l4_off = (uint16_t)(is_tunnel ? p->ip_hdr_len : old_hdr);
+	p->nh_off = (uint16_t)(p->family == 4 ? 9 : is_tunnel ? 6 : nh_at);
+	p->proto = ip[p->nh_off];
+	p->tos = p->family == 4 ? ip[1] : (uint8_t)(ip[0] << 4 | ip[1] >> 4);
+	p->ttl = p->family == 4 ? ip[8] : ip[7];
+	p->flags = p->family == 6 || ip[6] & 0x40 ? PKT_DF : 0;
+	p->frag_off = 0;
+	p->sport = p->dport = 0;
+}
+
+/* Step 2 for one packet that may go. */
+static void out_prepare(struct worker_ctx *w, struct out_work *k, struct burst *b, unsigned int i)
+{
+	struct sa_hot *sa = b->sa[i];
+	const struct suite *s = sa->suite;
+	struct pkt_info *p = &b->pkt[i];
+	struct rte_mbuf *m = b->m[i];
+	bool is_tunnel = sa->flags & SA_F_TUNNEL;
+	uint32_t own_len = is_tunnel ? 0 : transport_hdr_len(p);
+	struct out_packet o = {.path = atomic_load_explicit(&sa->path, memory_order_acquire)};
+	uint16_t inner_mtu = sa_inner_mtu(sa, (uint16_t)own_len);
+	struct nexthop *hop = atomic_load_explicit(&o.path->nexthop, memory_order_acquire);
+	if (!hop) {
+		out_drop(b, i, DROP_NO_PATH);
+		return;
+	}
+	if (!out_fits(w, b, i, inner_mtu, &o))
+		return;
+	uint32_t payload = p->len - own_len;
+	if (is_tunnel && sa->tfc_pad > p->len && inner_mtu > p->len)
+		o.pad_tfc = (sa->tfc_pad < inner_mtu ? sa->tfc_pad : inner_mtu) - p->len;
+	uint32_t text_len = (payload + o.pad_tfc + 2 + s->align - 1) / s->align * s->align;
+	o.pad_len = text_len - 2 - payload - o.pad_tfc;
+	uint32_t between = o.path->flags & PATH_UDP ? UDP_HDR_LEN : 0;
+	uint32_t front = is_tunnel ? o.path->hdr_len : own_len + between;
+	uint32_t head = front + ESP_HDR_LEN + s->iv_len; /* all before the text */
+	uint32_t start = rte_pktmbuf_headroom(m) + p->l3_off + own_len;
+	uint32_t end = start + text_len + s->icv_len;
+	if (start < head || end > m->buf_len || head + text_len + s->icv_len > UINT16_MAX) {
+		out_drop(b, i, DROP_NO_ROOM);
+		return;
+	}
+	uint64_t seq;
+	if (!take_number(w, b, i, &seq))
+		return;
+	uint8_t *own = rte_pktmbuf_mtod_offset(m, uint8_t *, p->l3_off);
+	uint8_t next_header = is_tunnel        ? (p->family == 4 ? PROTO_IPV4 : PROTO_IPV6)
+			      : p->family == 4 ? own[9]
+					       : own[p->nh_off ? p->nh_off - p->l3_off : 6];
+	struct crypto_op *op = &k->ops[k->n];
+	*op = (struct crypto_op){
+		.suite = s,
+		.keys = sa->keys,
+		.esp = own + own_len - s->iv_len - ESP_HDR_LEN,
+		.text = own + own_len,
+		.text_len = text_len,
+		.seq_hi = (uint32_t)(seq >> 32),
+		.has_esn = sa->flags & SA_F_ESN,
+	};
+	uint32_t esp_len = ESP_HDR_LEN + s->iv_len + text_len + s->icv_len;
+	/* Headers first: in transport mode ESP's header comes to stand where they were. */
+	uint8_t *ip = is_tunnel ? put_outer(w, p, &o, op->esp, esp_len)
+				: put_own(p, o.path, own, own_len, op->esp, esp_len);
+	put_esp(w, sa, op, seq, &o, next_header);
+	uint32_t len = front + esp_len;
+	k->inner_len[k->n] = p->len;
+	m->data_off = (uint16_t)(ip - (uint8_t *)m->buf_addr);
+	m->data_len = (uint16_t)len;
+	m->pkt_len = len;
+	b->esp_seq[i] = seq;
+	b->nexthop[i] = hop;
+	b->mtu[i] = atomic_load_explicit(&o.path->mtu, memory_order_relaxed);
+	b->next[i] = len > b->mtu[i] ? NEXT_FRAGMENT : NEXT_TX;
+	describe_outer(b, i, ip, len);
+	k->at[k->n++] = (uint8_t)i;
+}
+
+/* Step 4 for one packet. */
+static void out_finish(struct worker_ctx *w, struct burst *b, unsigned int i, uint16_t inner_len)
+{
+	struct sa_hot *sa = b->sa[i];
+	const struct pkt_info *p = &b->pkt[i];
+	/* RFC 3948 2.1: zero over IPv4. Over IPv6 zero needs a receiver that follows RFC 6935,
+	 * which nobody negotiates, so there it is computed. */
+	if (p->family == 6 && p->proto == PROTO_UDP) {
+		uint8_t *ip = rte_pktmbuf_mtod(b->m[i], uint8_t *);
+		uint8_t *udp = ip + p->l4_off;
+		put_u16(udp + 6, l4_checksum(ip, 6, PROTO_UDP, udp, (uint32_t)p->len - p->l4_off));
+	}
+	sa->packets++;
+	sa->bytes += inner_len;
+	sa->last_use_s = w->now_s;
+	w->esp_out_packets++;
+	w->esp_out_bytes += inner_len;
+	sa_check_bytes(w, sa);
+	if (unlikely(sa->packets == 1))
+		sa_event_raise(w, sa, SA_EV_FIRST);
+}
+
+void esp_out(struct worker_ctx *w, struct burst *b)
+{
+	struct out_work k;
+	k.n = 0;
+	for (unsigned int i = 0; i < b->n; i++)
+		if (b->next[i] == NEXT_ESP_OUT)
+			rte_prefetch0(&b->sa[i]->seqno);
+	for (unsigned int i = 0; i < b->n; i++)
+		if (b->next[i] == NEXT_ESP_OUT && out_may(w, b, i))
+			out_prepare(w, &k, b, i);
+	if (k.n == 0)
+		return;
+	crypto_mb_encrypt(w->crypto, k.ops, k.n);
+	for (unsigned int j = 0; j < k.n; j++)
+		out_finish(w, b, k.at[j], k.inner_len[j]);
+}

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <rte_ip.h>
+
+#include "dataplane/sad.h"
+
+/* Small pieces that esp_in.c and esp_out.c share. */
+
+#define ESP_HDR_LEN 8
+#define UDP_HDR_LEN 8
+
+enum {
+	PROTO_ICMP = 1,
+	PROTO_IPV4 = 4,
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_IPV6 = 41,
+	PROTO_ESP = 50,
+	PROTO_ICMPV6 = 58,
+	PROTO_NONE = 59,
+};
+
+static inline uint16_t get_u16(const uint8_t *at)
+{
+	return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+static inline uint32_t get_u32(const uint8_t *at)
+{
+	uint32_t v;
+	memcpy(&v, at, 4);
+	return __builtin_bswap32(v);
+}
+
+static inline void put_u16(uint8_t *at, uint16_t v)
+{
+	at[0] = (uint8_t)(v >> 8);
+	at[1] = (uint8_t)v;
+}
+
+static inline void put_u32(uint8_t *at, uint32_t v)
+{
+	v = __builtin_bswap32(v);
+	memcpy(at, &v, 4);
+}
+
+static inline void put_u64(uint8_t *at, uint64_t v)
+{
+	v = __builtin_bswap64(v);
+	memcpy(at, &v, 8);
+}
+
+/* Of an IPv4 header of len bytes (a multiple of 4) whose checksum field is 0. */
+static inline uint16_t ip4_checksum(const uint8_t *ip, uint32_t len)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < len; i += 4) {
+		uint32_t v;
+		memcpy(&v, ip + i, 4);
+		sum += v;
+	}
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return __builtin_bswap16((uint16_t)~sum);
+}
+
+/* Of TCP or UDP with the pseudo header of ip; the field is 0. Never 0: that means "none". */
+static inline uint16_t l4_checksum(
+	const uint8_t *ip, uint8_t family, uint8_t proto, const uint8_t *l4, uint32_t len)
+{
+	uint32_t addrs = family == 4 ? 8 : 32;
+	uint32_t sum = rte_raw_cksum(ip + (family == 4 ? 12 : 8), addrs);
+	sum += __builtin_bswap16((uint16_t)(len >> 16)) + __builtin_bswap16((uint16_t)len);
+	sum += __builtin_bswap16(proto);
+	sum += rte_raw_cksum(l4, len);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	uint16_t result = __builtin_bswap16((uint16_t)~sum);
+	return result ? result : 0xffff;
+}
+
+/* Soft and hard byte limits (RFC 4301 4.4.2.1), after sa->bytes has grown. */
+static inline void sa_check_bytes(struct worker_ctx *w, struct sa_hot *sa)
+{
+	if (sa->bytes < atomic_load_explicit(&sa->soft_bytes, memory_order_relaxed))
+		return;
+	sa_event_raise(w, sa, SA_EV_SOFT);
+	if (sa->bytes < atomic_load_explicit(&sa->hard_bytes, memory_order_relaxed))
+		return;
+	sa_set_state(sa, SA_DEAD);
+	sa_event_raise(w, sa, SA_EV_HARD);
+}
