@@ -27,7 +27,8 @@ void manual_store_destroy(struct manual_store *m); /* wipes; NULL is allowed */
  * the store is empty: espd says so and starts without manual entries.
  */
 int manual_store_load(struct manual_store *m) __attribute__((warn_unused_result));
-/* Writes all. 0, -IPC_ERR_SYS, -IPC_ERR_NOMEM; the former version stays on error. */
+/* Writes all. 0, -IPC_ERR_SYS, -IPC_ERR_FULL (256 MiB), -IPC_ERR_NOMEM; on error the former stays.
+ */
 int manual_store_save(struct manual_store *m) __attribute__((warn_unused_result));
 
 /*
