@@ -19,7 +19,7 @@ enum nexthop_state {
 	NEXTHOP_VALID,
 	NEXTHOP_BLACKHOLE,   /* drop in silence */
 	NEXTHOP_UNREACHABLE, /* drop, ICMP */
-	NEXTHOP_ON_LINK,     /* the destination itself is the neighbour: router_neighbour */
+	NEXTHOP_ON_LINK,     /* the destination itself is the neighbour, and not known yet */
 };
 
 /* What a worker reads is in the first line. Main writes. */
@@ -77,8 +77,8 @@ int route_delete(struct router *r, const struct ip_prefix *dst);
 void route_flush(struct router *r);
 
 /*
- * Workers. addr: 4 or 16 bytes. NULL: no route. A connected network's answer is the neighbour's
- * own object; if main has not made it, the network's ON_LINK object.
+ * Workers. addr: 4 or 16 bytes. NULL: no route. For each neighbour of a connected network main
+ * adds a host route to its object; without one the answer is the network's ON_LINK object.
  */
 struct nexthop *route_lookup(const struct router *r, uint8_t family, const uint8_t *addr);
 /* The same for many of one family; addrs are pointers into the packets. n <= 64. */
