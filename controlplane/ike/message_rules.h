@@ -8,8 +8,9 @@
  * ike_message_decode_inner where there is SK), before any handler.
  *
  * A response that carries an error notify, COOKIE or REDIRECT need not have the payloads of
- * success. Payloads that are known but have no row are allowed and ignored (RFC 7296 appendix C),
- * except where a rule says otherwise: anything but N and V outside SK after IKE_SA_INIT.
+ * success. Payloads that are known but have no row are allowed and ignored (RFC 7296 appendix C).
+ * After IKE_SA_INIT nothing may stand outside of SK: what arrives unprotected (a notify about an
+ * unknown SPI, say) is for the engine to look at before it calls this.
  *
  * 0 or -IKE_WIRE_E_RULES; *why, if not NULL, is set to a static text for the log.
  */
