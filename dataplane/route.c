@@ -365,6 +365,8 @@ void route_lookup_burst(const struct router *r, uint8_t family, const uint8_t *c
 	uint32_t v4[BURST];
 	fib6_addr v6[BURST];
 
+	if (n == 0)
+		return;
 	if (n > BURST)
 		n = BURST;
 	if (family == 4) {
