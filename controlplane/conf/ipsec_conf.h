@@ -52,10 +52,6 @@ struct ipsec_rule {
 struct ipsec_config {
 	struct ipsec_rule *rules; /* in order of loading */
 	size_t n_rules;
-	struct ike_macro {
-		char *name, *value;
-	} * macros; /* as defined, for -v */
-	size_t n_macros;
 	char **files; /* names that positions point to */
 	size_t n_files;
 };
@@ -69,9 +65,13 @@ void ipsec_conf_free(struct ipsec_config *config); /* NULL is allowed; wipes key
 int ipsec_conf_check_loadable(const struct ipsec_config *config, struct conf_diags *diags)
 	__attribute__((warn_unused_result));
 
-/* One line a rule, as ipsecctl -s prints it; with with_numbers (-vv) after "@N ". */
-void ipsec_rule_print(const struct ipsec_rule *rule, FILE *out);
-void ipsec_conf_print(const struct ipsec_config *config, bool with_numbers, FILE *out);
+enum {
+	IPSEC_PRINT_NUMBERS = 1 << 0, /* -vv: "@N " before each rule */
+	IPSEC_PRINT_KEYS = 1 << 1,    /* -k: the text then parses to the same rules */
+};
+/* One line a rule (with keys: continued lines), as ipsecctl -s prints it. */
+void ipsec_rule_print(const struct ipsec_rule *rule, unsigned int flags, FILE *out);
+void ipsec_conf_print(const struct ipsec_config *config, unsigned int flags, FILE *out);
 
 /* "esp", "ah", ... */
 const char *ipsec_satype_str(enum ipsec_satype satype);
