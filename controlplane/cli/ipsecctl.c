@@ -120,7 +120,7 @@ static int load_file(struct ipsecctl_options *o)
 		goto out;
 	}
 	if (o->verbose > 0)
-		ipsec_conf_print(config, o->verbose > 1, stdout);
+		ipsec_conf_print(config, o->verbose > 1 ? IPSEC_PRINT_NUMBERS : 0, stdout);
 	status = o->no_load ? 0 : ipsecctl_load(o, config);
 out:
 	ipsec_conf_free(config);
