@@ -146,6 +146,11 @@ uint32_t ipc_server_engine(const struct ipc_server *s)
 	return s->engine;
 }
 
+const struct ipc_region *ipc_server_region(const struct ipc_server *s)
+{
+	return &s->region;
+}
+
 pid_t ipc_server_pid(const struct ipc_server *s)
 {
 	return s->pid;

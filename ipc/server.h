@@ -114,4 +114,7 @@ int ipc_server_punt_rx(struct ipc_server *s, bool is_known, const struct ipc_pun
 int ipc_server_punt_tx_next(
 	struct ipc_server *s, struct ipc_punt_header *header, const uint8_t **data);
 
+/* The mapping, for tests that play a hostile client. */
+const struct ipc_region *ipc_server_region(const struct ipc_server *s);
+
 void ipc_server_stats(const struct ipc_server *s, struct ipc_server_stats *out);
