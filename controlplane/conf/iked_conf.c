@@ -129,8 +129,7 @@ static const char *const unavailable[IKE_N_FEATURES] = {
 	[IKE_FEATURE_SRCNAT] = "NAT in from A (B) is not available in this build",
 	[IKE_FEATURE_DYNAMIC] = "dynamic is not available in this build, as address pools are not",
 	[IKE_FEATURE_ASN1_DN] =
-		"a distinguished name as identity is not available in this build, as certificates "
-		"are not",
+		"a distinguished name (a certificate's) is not available in this build",
 };
 
 int iked_conf_check_loadable(const struct ike_config *config, struct conf_diags *diags)

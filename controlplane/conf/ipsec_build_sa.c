@@ -400,7 +400,7 @@ void ipsec_build_sa(struct ipsec_parser *p, struct ast_isa *ast)
 	if (port->text)
 		conf_error(p->diags, &port->pos, "a port in an SA, expected it in flows only");
 	build_spi(p, &ast->spi, spec);
-	if (build_key(p, &ast->authkey, "authkey", spec, true) &
+	if (build_key(p, &ast->authkey, "authkey", spec, true) &&
 		build_key(p, &ast->enckey, "enckey", spec, false))
 		build_transforms(p, ast, spec);
 	if (p->diags->n_errors == before)
