@@ -427,12 +427,14 @@ void auth_refuse(struct ike_sa *sa, const char *reason)
  * RFC 7296 2.4: INITIAL_CONTACT of an authenticated identity ends its other SAs, without
  * DELETE; so does `set enforcesingleikesa`. Other identities at the same address stay.
  */
-static void replace_others(struct ike_sa *sa)
+void auth_replace_others(struct ike_sa *sa)
 {
 	struct ike_engine *engine = sa->engine;
 	char id[IKE_ID_STRLEN];
+	bool replaces = sa->initial_contact ||
+			(engine->config && engine->config->enforce_single_ikesa);
 
-	for (struct ike_sa *other = engine->sas, *next; other; other = next) {
+	for (struct ike_sa *other = engine->sas, *next; replaces && other; other = next) {
 		next = other->next;
 		if (other == sa || other->state < IKE_SA_ESTABLISHED || !other->established_ms ||
 			!ike_id_equal(&other->peer_id, &sa->peer_id))

@@ -15,7 +15,8 @@ int auth_park(struct ike_sa *sa, const struct ike_message *m);
 int auth_unpark(struct ike_sa *sa);
 /* AUTHENTICATION_FAILED to the peer, as either side, and the end of the SA. */
 void auth_refuse(struct ike_sa *sa, const char *reason);
-/* The SA is established: others of the same peer may go. */
+/* The peer is authenticated: its other SAs may go, before the new child takes their flows. */
+void auth_replace_others(struct ike_sa *sa);
 void auth_finish(struct ike_sa *sa);
 
 void auth_send_request(struct ike_sa *sa, const struct ike_auth_answer *own);

@@ -54,7 +54,7 @@ static void write_record(struct writer *w, const struct ike_sa *sa)
 
 void ike_checkpoint_emit(struct ike_sa *sa)
 {
-	if (!sa->established_ms || sa->state != IKE_SA_ESTABLISHED)
+	if (sa->state != IKE_SA_VALID && sa->state != IKE_SA_ESTABLISHED)
 		return;
 	struct ike_action *action = ike_action_add(sa->engine->out, IKE_ACT_CHECKPOINT);
 

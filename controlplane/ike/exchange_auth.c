@@ -200,10 +200,12 @@ void auth_send_answer(struct ike_sa *sa, const struct ike_auth_answer *own)
 			ike_put_notify(b, error, NULL, 0);
 	}
 	ike_sa_set_state(sa, IKE_SA_VALID);
-	auth_finish(sa);
+	auth_replace_others(sa);
 	if (child)
 		child_install(engine, child, false, false);
 	ike_response_send(sa, IKE_EXCHANGE_AUTH, message_id, b, child ? child->in_command : 0);
+	if (sa->state != IKE_SA_CLOSED)
+		auth_finish(sa);
 }
 
 /* ---- initiator -------------------------------------------------------------------------- */
@@ -294,6 +296,7 @@ void auth_complete_initiator(struct ike_sa *sa)
 	hs->pairs = NULL;
 	ike_request_done(sa);
 	ike_sa_set_state(sa, IKE_SA_VALID);
+	auth_replace_others(sa);
 	auth_finish(sa);
 	if (child) {
 		child_install(engine, child, false, false);
