@@ -452,10 +452,6 @@ void auth_finish(struct ike_sa *sa)
 	const struct transform *integ = ike_suite_integ(&sa->suite);
 	char peer[ENDPOINT_STRLEN], local[ENDPOINT_STRLEN], pid[IKE_ID_STRLEN], lid[IKE_ID_STRLEN];
 
-	if (sa->initial_contact || (sa->engine->config && sa->engine->config->enforce_single_ikesa))
-		replace_others(sa);
-	else
-		held_delete_identity(sa->engine, ike_id_str(&sa->peer_id, pid));
 	ike_sa_established(sa);
 	sa_log(sa, LOG_LVL_INFO,
 		"established peer %s[%s] local %s[%s] policy '%s' as %s (enc %s%s%s group %s prf "
