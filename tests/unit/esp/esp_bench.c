@@ -12,8 +12,8 @@ int bench_eal_init(const char *prefix)
 {
 	char name[64];
 	snprintf(name, sizeof(name), "--file-prefix=%s", prefix);
-	char *argv[] = {"esp-test", "--no-huge", "--no-pci", "-m", "128",
-		"--no-shconf", name, "--no-telemetry", "--log-level=lib.eal:error", "-l", "0", NULL};
+	char *argv[] = {"esp-test", "--no-huge", "--no-pci", "-m", "128", "--no-shconf", name,
+		"--no-telemetry", "--log-level=lib.eal:error", "-l", "0", NULL};
 	return rte_eal_init(11, argv) < 0 ? -1 : 0;
 }
 
