@@ -177,7 +177,7 @@ size_t bench_inner(uint8_t *out, uint8_t family, size_t len, uint8_t tos)
 		put_u16(out + 2, (uint16_t)len);
 		out[8] = 63;
 		out[9] = PROTO_UDP;
-		memcpy(out + 12, (uint8_t[]){10, 0, 1, 2, 10, 0, 2, 2}, 8);
+		memcpy(out + 12, (uint8_t[]){192, 0, 2, 1, 192, 0, 2, 2}, 8);
 		put_u16(out + 10, ip4_checksum(out, 20));
 	} else {
 		out[0] = (uint8_t)(0x60 | tos >> 4);
@@ -185,10 +185,10 @@ size_t bench_inner(uint8_t *out, uint8_t family, size_t len, uint8_t tos)
 		put_u16(out + 4, (uint16_t)(len - 40));
 		out[6] = PROTO_UDP;
 		out[7] = 63;
-		out[8] = out[24] = 0xfd;
-		out[9] = 1;
-		out[25] = 2;
-		out[23] = out[39] = 2;
+		memcpy(out + 8, (uint8_t[]){0x20, 1, 0x0d, 0xb8}, 4);
+		memcpy(out + 24, out + 8, 4);
+		out[23] = 1;
+		out[39] = 2;
 	}
 	put_u16(out + hdr, 5001);
 	put_u16(out + hdr + 2, 5002);

@@ -54,6 +54,8 @@ struct sa_hot *bench_sa_out(struct bench *t, const struct bench_sa *p);
 struct sa_hot *bench_sa_in(struct bench *t, const struct bench_sa *p);
 void bench_sa_remove(struct bench *t, struct sa_hot *sa);
 
-/* An inner UDP packet 10.0.1.2 -> 10.0.2.2 or fd01::2 -> fd02::2 of exactly len bytes (>= 28/48).
+/*
+ * A UDP packet of exactly len bytes (at least 28 or 48) between the addresses of bench_sa_out's
+ * path, so that it fits both modes; ports 5001 and 5002.
  */
 size_t bench_inner(uint8_t *out, uint8_t family, size_t len, uint8_t tos);
