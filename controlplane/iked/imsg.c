@@ -359,6 +359,11 @@ lost:
 	return -1;
 }
 
+size_t imsg_queued_bytes(const struct imsg_channel *channel)
+{
+	return channel->queued_bytes;
+}
+
 int imsg_flush(struct imsg_channel *channel)
 {
 	while (!channel->is_dead && !STAILQ_EMPTY(&channel->queue)) {

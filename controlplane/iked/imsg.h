@@ -84,5 +84,7 @@ void imsg_channel_destroy(struct imsg_channel *channel); /* NULL allowed */
 int imsg_send(struct imsg_channel *channel, uint32_t type, uint64_t serial, const void *body,
 	size_t len, int send_fd);
 
+size_t imsg_queued_bytes(const struct imsg_channel *channel);
+
 /* Blocks until all that was queued is written (before an exit). 0 or -1. */
 int imsg_flush(struct imsg_channel *channel);

@@ -32,6 +32,7 @@ static const struct imsg_rule parent_to_key[] = {
 	{MSG_KEY_PRIVATE, "key private", BYTES, false},
 	{MSG_KEY_PSK, "key psk", WITH_BYTES(struct msg_psk), false},
 	{MSG_KEY_COMMIT, "key commit", NO_BODY, false},
+	{MSG_KEY_FORGET, "key forget", EXACT(uint32_t), false},
 };
 
 static const struct imsg_rule parent_to_ike[] = {
@@ -47,13 +48,13 @@ static const struct imsg_rule parent_to_ike[] = {
 	{MSG_ESPD_SOCKET, "espd socket", NO_BODY, true},
 	{MSG_ESPD_FAILED, "espd failed", BYTES, false},
 	{MSG_PUBKEY, "pubkey", WITH_BYTES(struct msg_pubkey), false},
-	{MSG_CTL_EVENT, "ctl event", EXACT(struct ctl_event), false},
 };
 
 static const struct imsg_rule parent_to_control[] = {
 	{MSG_PEER, "peer", EXACT(uint32_t), true},
 	{MSG_LOG_LEVEL, "log level", EXACT(uint32_t), false},
 	{MSG_STOP, "stop", NO_BODY, false},
+	{MSG_CTL_SOCKET, "ctl socket", NO_BODY, true},
 	{MSG_CTL_REPLY, "ctl reply", WITH_BYTES(struct msg_ctl), false},
 	{MSG_CTL_EVENT, "ctl event", EXACT(struct ctl_event), false},
 };

@@ -29,6 +29,7 @@ enum msg_type {
 	MSG_KEY_PRIVATE, /* PEM of private/local.key */
 	MSG_KEY_PSK,     /* struct msg_psk, then the secret */
 	MSG_KEY_COMMIT,  /* no body */
+	MSG_KEY_FORGET,  /* u32 version: keys of that load are not needed any more */
 	/* key to parent */
 	MSG_KEY_LOADED, /* struct msg_key_loaded, then DER SubjectPublicKeyInfo of the private key
 			 * (status 0; empty: there is none) or a text (else) */
@@ -52,6 +53,9 @@ enum msg_type {
 	/* ike to key, and back */
 	MSG_AUTH_REQUEST, /* struct msg_auth_request, then octets_len bytes */
 	MSG_AUTH,         /* struct msg_auth, then auth_len, cert_len bytes, then a text */
+
+	/* parent to control */
+	MSG_CTL_SOCKET, /* no body; fd: listening */
 
 	/* control to parent and to ike, and back; the serial names the client's request */
 	MSG_CTL_REQUEST, /* struct msg_ctl, then the request's body */
