@@ -1,0 +1,162 @@
+#include <errno.h>
+#include <ifaddrs.h>
+#include <linux/in6.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "controlplane/iked/parent.h"
+#include "ipc/attach.h"
+
+/* Descriptors that only root can make, for the children. */
+
+static int option_set(int fd, int level, int name)
+{
+	const int on = 1;
+
+	return setsockopt(fd, level, name, &on, sizeof(on));
+}
+
+static int udp_socket(uint8_t family, uint16_t port)
+{
+	struct endpoint any = {.addr = {.family = family}, .port = port};
+	struct sockaddr_storage ss;
+	socklen_t len = endpoint_to_sockaddr(&any, &ss);
+	int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int saved;
+
+	if (fd < 0)
+		return -1;
+	if (family == 6 && (option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY) < 0 ||
+				   option_set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) < 0))
+		goto fail;
+	if (family == 4 && option_set(fd, IPPROTO_IP, IP_PKTINFO) < 0)
+		goto fail;
+	if (port != 0 && bind(fd, (const struct sockaddr *)&ss, len) < 0)
+		goto fail;
+	return fd;
+fail:
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+static void udp_socket_send(struct parent *p, uint8_t family, uint16_t port, bool is_nat_t)
+{
+	const struct msg_udp_socket body = {port, family, is_nat_t};
+	int fd = udp_socket(family, port);
+
+	if (fd < 0 && errno != EAFNOSUPPORT)
+		log_error(&p->log, "UDP port %u of IPv%u: %s", port, family, strerror(errno));
+	if (fd >= 0)
+		parent_send(p, IKED_IKE, MSG_UDP_SOCKET, 0, &body, sizeof(body), fd);
+}
+
+static void local_addrs_send(struct parent *p)
+{
+	struct ifaddrs *list = NULL;
+
+	if (getifaddrs(&list) < 0)
+		return;
+	for (const struct ifaddrs *ifa = list; ifa; ifa = ifa->ifa_next) {
+		struct ipc_addr_event event = {.added = 1};
+		struct endpoint e;
+
+		if (!ifa->ifa_addr || endpoint_from_sockaddr(ifa->ifa_addr, &e) < 0)
+			continue;
+		event.addr = e.addr;
+		event.ifindex = if_nametoindex(ifa->ifa_name);
+		parent_send(p, IKED_IKE, MSG_LOCAL_ADDR, 0, &event, sizeof(event), -1);
+	}
+	freeifaddrs(list);
+}
+
+static void kernel_transport_send(struct parent *p)
+{
+	static const uint8_t families[] = {4, 6};
+
+	local_addrs_send(p);
+	for (size_t i = 0; i < sizeof(families); i++) {
+		if (!p->options->only_nat_t)
+			udp_socket_send(p, families[i], IKED_PORT, false);
+		if (!p->options->no_nat_t)
+			udp_socket_send(p, families[i], p->options->nat_port, true);
+		/* The last one opens the transport: it asks the kernel for routes. */
+		udp_socket_send(p, families[i], 0, false);
+	}
+}
+
+void parent_engine_setup(struct parent *p)
+{
+	parent_send(p, IKED_IKE, MSG_SETUP, 0, &p->setup, sizeof(p->setup), -1);
+	if (p->options->kernel_udp)
+		kernel_transport_send(p);
+}
+
+void parent_espd_connect(struct parent *p)
+{
+	int fd = ipc_connect(p->options->espd_path);
+	char text[256];
+
+	if (fd >= 0) {
+		parent_send(p, IKED_IKE, MSG_ESPD_SOCKET, 0, NULL, 0, fd);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s: %s", p->options->espd_path, strerror(errno));
+	parent_send(p, IKED_IKE, MSG_ESPD_FAILED, 0, text, strlen(text), -1);
+}
+
+/* A socket that nobody listens on is left over from a daemon that was killed. */
+static bool socket_is_stale(const struct sockaddr_un *sun)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	bool stale = fd >= 0 && connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0 &&
+		     errno == ECONNREFUSED;
+
+	if (fd >= 0)
+		close(fd);
+	return stale;
+}
+
+int parent_ctl_listen(struct parent *p)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	const char *path = p->options->ctl_path;
+	mode_t old_mask;
+	int result;
+
+	p->ctl_fd = -1;
+	if (strlen(path) >= sizeof(sun.sun_path)) {
+		log_error(&p->log, "%s: the name of the control socket is too long", path);
+		return -1;
+	}
+	memcpy(sun.sun_path, path, strlen(path));
+	if (socket_is_stale(&sun))
+		unlink(path);
+	p->ctl_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	/* 0600 from the first moment on. */
+	old_mask = umask(0177);
+	result = p->ctl_fd < 0 ? -1 : bind(p->ctl_fd, (const struct sockaddr *)&sun, sizeof(sun));
+	umask(old_mask);
+	if (result == 0)
+		result = listen(p->ctl_fd, 16);
+	if (result < 0)
+		log_error(&p->log, "control socket %s: %s%s", path, strerror(errno),
+			errno == EADDRINUSE ? " (is another iked running?)" : "");
+	return result;
+}
+
+void parent_ctl_unlink(struct parent *p)
+{
+	if (p->ctl_fd < 0)
+		return;
+	close(p->ctl_fd);
+	unlink(p->options->ctl_path);
+	p->ctl_fd = -1;
+}
