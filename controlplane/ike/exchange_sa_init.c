@@ -148,8 +148,9 @@ static void invalid_ke_input(struct ike_sa *sa, const struct ike_notify *n)
 	struct ike_offer offer;
 	uint16_t group = n->data.len == 2 ? (uint16_t)(n->data.data[0] << 8 | n->data.data[1]) : 0;
 
+	/* A late copy names the group that we have changed to already. */
 	if (!group || group == hs->group || hs->n_invalid_ke >= INVALID_KES_MAX) {
-		sa->engine->stats.dropped_malformed++;
+		sa->engine->stats.dropped_state++;
 		return;
 	}
 	if (ike_offer_build(sa->policy->ike_proposals, sa->policy->n_ike_proposals, IKE_SUITE_IKE,

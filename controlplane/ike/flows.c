@@ -411,13 +411,32 @@ void flows_unbind_child(struct ike_engine *engine, const struct child_sa *child)
 	}
 }
 
+/* Another tunnel has a flow of its own equal to the policy's, which is free now: it takes it, so
+ * that one entry, with a usable SA, is left. */
+static void hand_over(struct ike_engine *engine, struct flow_pair *policy_flow)
+{
+	struct flow_pair **at = &engine->flows.sa_flows;
+
+	while (*at && ((*at)->policy != policy_flow->policy || !same_flow(*at, policy_flow)))
+		at = &(*at)->next;
+	struct flow_pair *pair = *at;
+	const struct ike_sa *sa = pair ? ike_sa_by_tunnel(engine, pair->tunnel) : NULL;
+
+	if (!sa)
+		return;
+	adopt(engine, policy_flow, sa);
+	policy_flow->bound_out = pair->bound_out;
+	const struct child_sa *child = child_by_handle(engine, pair->bound_out);
+
+	if (child && child->out_loaded)
+		espd_flow_bind(engine, policy_flow->handle_out, child->handle_out);
+	*at = pair->next;
+	unload(engine, pair);
+	free(pair);
+}
+
 void flows_drop_tunnel(struct ike_engine *engine, uint64_t tunnel)
 {
-	for (struct flow_pair *pair = engine->flows.policy_flows; pair; pair = pair->next)
-		if (pair->tunnel == tunnel) {
-			pair->tunnel = 0;
-			pair->bound_out = 0;
-		}
 	struct flow_pair **at = &engine->flows.sa_flows;
 
 	while (*at) {
@@ -431,4 +450,10 @@ void flows_drop_tunnel(struct ike_engine *engine, uint64_t tunnel)
 		unload(engine, pair);
 		free(pair);
 	}
+	for (struct flow_pair *pair = engine->flows.policy_flows; pair; pair = pair->next)
+		if (pair->tunnel == tunnel) {
+			pair->tunnel = 0;
+			pair->bound_out = 0;
+			hand_over(engine, pair);
+		}
 }
