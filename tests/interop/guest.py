@@ -1,0 +1,189 @@
+"""A Linux kernel with IPsec in an emulated machine, for the ESP of another implementation.
+
+Debian's cloud kernel is unpacked, not installed; the root file system is an initramfs of busybox
+and the programs that are asked for, with their libraries. The guest's eth0 is a TAP in a host's
+namespace, bridged to one of its devices. Commands go over the serial console.
+
+    with Guest(topology.internet, device="to2", address="198.51.100.1/24", router=...) as guest:
+        guest.run("ip xfrm state")
+"""
+import glob
+import gzip
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
+from netns import sh  # noqa: E402
+
+MODULES = ("virtio_pci", "virtio_net", "esp4", "esp6", "xfrm_user", "authenc", "cbc", "gcm", "ctr", "sha256_generic",
+           "sha512_generic", "sha1_generic", "aes_generic", "chacha20poly1305", "chacha_generic", "poly1305_generic",
+           "des_generic", "seqiv", "echainiv", "dummy", "tunnel4", "xfrm_interface", "aesni_intel", "cmac")
+CACHE = os.path.join(tempfile.gettempdir(), "penstock-guest-kernel")
+
+
+def kernel():
+    """(vmlinuz, module tree, version); unpacked once a boot of the machine."""
+    if not glob.glob(f"{CACHE}/boot/vmlinuz-*"):
+        work = tempfile.mkdtemp(prefix="penstock-kernel-")
+        os.chmod(work, 0o777)
+        depends = sh("apt-cache", "depends", "linux-image-cloud-amd64").stdout
+        package = re.search(r"Depends: (linux-image-\S+)", depends)[1]
+        sh("apt-get", "-qq", "download", package, cwd=work)
+        sh("dpkg", "-x", glob.glob(f"{work}/*.deb")[0], f"{work}/x")
+        shutil.rmtree(CACHE, ignore_errors=True)
+        shutil.move(f"{work}/x", CACHE)
+        shutil.rmtree(work)
+    image = glob.glob(f"{CACHE}/boot/vmlinuz-*")[0]
+    version = image.split("vmlinuz-", 1)[1]
+    modules = CACHE if os.path.isdir(f"{CACHE}/lib/modules") else f"{CACHE}/usr"
+    sh("depmod", "-b", modules, version)
+    return image, modules, version
+
+
+def module_files(modules, version):
+    files = []
+    for name in MODULES:
+        shown = sh("modprobe", "-d", modules, "-S", version, "--show-depends", name, check=False)
+        for line in shown.stdout.splitlines():
+            if line.startswith("insmod ") and line.split()[1] not in files:
+                files.append(line.split()[1])
+    return files
+
+
+def copy_with_libraries(root, path):
+    """A file at its place under root, with the shared libraries that it names."""
+    todo, done = [path], set()
+    while todo:
+        item = todo.pop()
+        if item in done:
+            continue
+        done.add(item)
+        target = root + item
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copy(os.path.realpath(item), target)
+        todo += re.findall(r"(/\S+) \(0x", sh("ldd", item, check=False).stdout)
+
+
+INIT = r"""#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /run /tmp /var/run /etc /root
+/bin/busybox --install -s /bin
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs run /run
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+for m in $(cat /modules/order); do insmod /modules/$m 2>/dev/null; done
+ip link set lo up
+ip link set eth0 up
+@SETUP@
+stty -echo 2>/dev/null
+echo guest-ready
+while read -r line; do
+	# busybox would take its own ip before the real one.
+	sh -c "ip() { /usr/bin/ip \"\$@\"; }; $line" </dev/null 2>&1
+	echo "guest-done $?"
+done
+"""
+
+
+class Guest:
+    def __init__(self, host, device, address, router=None, programs=(), files=(), mac="52:54:00:12:34:56"):
+        self.host = host
+        self.dir = tempfile.mkdtemp(prefix=f"{host.ns}-guest-")
+        image, modules, version = kernel()
+        setup = f"ip addr add {address} dev eth0"
+        if router:
+            setup += f"\nip route add default via {router}"
+        self._make_initramfs(modules, version, setup, programs, files)
+        bridge, tap = "gbr0", "gtap0"
+        host.run("ip", "link", "add", bridge, "type", "bridge")
+        host.run("ip", "tuntap", "add", tap, "mode", "tap")
+        for dev in (tap, device):
+            host.run("ip", "link", "set", dev, "master", bridge)
+        for dev in (bridge, tap):
+            host.run("ip", "link", "set", dev, "up")
+        command = host.command(
+            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "512", "-nographic",
+            "-no-reboot", "-kernel", image, "-initrd", f"{self.dir}/initrd.gz",
+            "-append", "console=ttyS0 quiet panic=1", "-netdev", f"tap,id=n,ifname={tap},script=no,downscript=no",
+            "-device", f"virtio-net-pci,netdev=n,mac={mac}")
+        self.proc = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+        self.lines = queue.Queue()
+        self.seen = []
+        threading.Thread(target=self._read, daemon=True).start()
+        self._until("guest-ready", 180)
+
+    def _make_initramfs(self, modules, version, setup, programs, files):
+        root = f"{self.dir}/root"
+        os.makedirs(f"{root}/bin")
+        os.makedirs(f"{root}/modules")
+        shutil.copy(shutil.which("busybox"), f"{root}/bin/busybox")
+        order = []
+        for path in module_files(modules, version):
+            name = os.path.basename(path)
+            shutil.copy(path, f"{root}/modules/{name}")
+            order.append(name)
+        with open(f"{root}/modules/order", "w") as f:
+            f.write("\n".join(order) + "\n")
+        for program in (os.path.realpath(shutil.which("ip")), *programs):
+            copy_with_libraries(root, program)
+        for path, text in files:
+            os.makedirs(os.path.dirname(root + path), exist_ok=True)
+            with open(root + path, "w") as f:
+                f.write(text)
+        with open(f"{root}/init", "w") as f:
+            f.write(INIT.replace("@SETUP@", setup))
+        os.chmod(f"{root}/init", 0o755)
+        archive = subprocess.run(f"cd {root} && find . | busybox cpio -o -H newc 2>/dev/null", shell=True,
+                                 capture_output=True, check=True).stdout
+        with gzip.open(f"{self.dir}/initrd.gz", "wb", compresslevel=1) as f:
+            f.write(archive)
+        shutil.rmtree(root)
+
+    def _read(self):
+        for line in self.proc.stdout:
+            self.lines.put(line.rstrip("\r\n"))
+        self.lines.put(None)
+
+    def _until(self, word, seconds):
+        got, end = [], time.monotonic() + seconds
+        while True:
+            try:
+                line = self.lines.get(timeout=max(0.01, end - time.monotonic()))
+            except queue.Empty:
+                raise TimeoutError(f"guest: no {word!r}\n" + "\n".join(self.seen[-40:])) from None
+            if line is None:
+                raise RuntimeError("guest ended\n" + "\n".join(self.seen[-40:]))
+            self.seen.append(line)
+            if word in line:
+                return got, line
+            got.append(line)
+
+    def run(self, line, check=True, seconds=60):
+        """One line of shell; its output."""
+        assert "\n" not in line
+        self.proc.stdin.write(line + "\n")
+        self.proc.stdin.flush()
+        got, done = self._until("guest-done", seconds)
+        status = int(done.split()[-1])
+        if check and status != 0:
+            raise RuntimeError(f"guest: {line}: status {status}\n" + "\n".join(got))
+        return "\n".join(got)
+
+    def close(self):
+        if self.proc.poll() is None:
+            self.proc.kill()
+            self.proc.wait()
+        self.proc.stdin.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
