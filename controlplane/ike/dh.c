@@ -5,6 +5,7 @@
 
 #include <openssl/bn.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/obj_mac.h>
 
@@ -41,6 +42,7 @@ static const struct dh_group groups[] = {
 
 struct ike_dh {
 	const struct dh_group *group;
+	EVP_PKEY *x25519; /* loading it costs a multiplication: kept from the public value's */
 	size_t private_len;
 	uint8_t private_key[66];
 	uint8_t public_value[]; /* group->public_len */
@@ -90,8 +92,8 @@ out:
 }
 
 /*
- * The point from x | y. RFC 6989 2.3: coordinates below the prime, on the curve; the cofactor
- * of these curves is one, and x | y cannot say "infinity".
+ * The point from x | y. RFC 6989 2.3: coordinates below the prime, on the curve (setting them
+ * checks that); the cofactor of these curves is one, and x | y cannot say "infinity".
  */
 static int ecp_point_load(
 	const struct dh_group *g, const EC_GROUP *curve, const uint8_t *in, EC_POINT *out)
@@ -104,8 +106,7 @@ static int ecp_point_load(
 	if (x && y && p && EC_GROUP_get_curve(curve, p, NULL, NULL, NULL)) {
 		rc = -IKE_WIRE_E_KE;
 		if (BN_cmp(x, p) < 0 && BN_cmp(y, p) < 0 &&
-			EC_POINT_set_affine_coordinates(curve, out, x, y, NULL) == 1 &&
-			EC_POINT_is_on_curve(curve, out, NULL) == 1)
+			EC_POINT_set_affine_coordinates(curve, out, x, y, NULL) == 1)
 			rc = 0;
 	}
 	BN_free(x);
@@ -163,27 +164,24 @@ out:
 	return rc;
 }
 
-static int x25519_public(const struct ike_dh *dh, uint8_t *out)
+static int x25519_load(struct ike_dh *dh)
 {
-	EVP_PKEY *key = EVP_PKEY_new_raw_private_key_ex(
-		NULL, "X25519", NULL, dh->private_key, dh->private_len);
-	size_t len = 32;
-	int rc = key && EVP_PKEY_get_raw_public_key(key, out, &len) == 1 && len == 32
-			 ? 0
-			 : -IKE_WIRE_E_CRYPTO;
+	size_t len = dh->group->public_len;
 
-	EVP_PKEY_free(key);
-	return rc;
+	dh->x25519 = EVP_PKEY_new_raw_private_key_ex(
+		NULL, "X25519", NULL, dh->private_key, dh->private_len);
+	if (!dh->x25519 || EVP_PKEY_get_raw_public_key(dh->x25519, dh->public_value, &len) != 1 ||
+		len != dh->group->public_len)
+		return -IKE_WIRE_E_CRYPTO;
+	return 0;
 }
 
 /* RFC 8031 2, RFC 7748 6.1: an all-zero result comes from a point of small order. */
 static int x25519_shared(const struct ike_dh *dh, const uint8_t *peer, uint8_t *out)
 {
 	static const uint8_t zero[32];
-	EVP_PKEY *ours = EVP_PKEY_new_raw_private_key_ex(
-		NULL, "X25519", NULL, dh->private_key, dh->private_len);
 	EVP_PKEY *theirs = EVP_PKEY_new_raw_public_key_ex(NULL, "X25519", NULL, peer, 32);
-	EVP_PKEY_CTX *ctx = ours ? EVP_PKEY_CTX_new_from_pkey(NULL, ours, NULL) : NULL;
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, dh->x25519, NULL);
 	size_t len = 32;
 	int rc = -IKE_WIRE_E_CRYPTO;
 
@@ -197,7 +195,6 @@ static int x25519_shared(const struct ike_dh *dh, const uint8_t *peer, uint8_t *
 out:
 	EVP_PKEY_CTX_free(ctx);
 	EVP_PKEY_free(theirs);
-	EVP_PKEY_free(ours);
 	return rc;
 }
 
@@ -239,7 +236,7 @@ static int key_make(struct ike_dh *dh, const struct ike_random *rng)
 	if (rc < 0)
 		return rc;
 	if (dh->group->kind == DH_KIND_X25519)
-		return x25519_public(dh, dh->public_value);
+		return x25519_load(dh);
 	dh->private_key[0] |= 0x80; /* full length, never zero */
 	return modp_power(dh, NULL, dh->public_value);
 }
@@ -271,6 +268,7 @@ void ike_dh_destroy(struct ike_dh *dh)
 {
 	if (!dh)
 		return;
+	EVP_PKEY_free(dh->x25519);
 	wipe(dh->private_key, sizeof(dh->private_key));
 	free(dh);
 }
@@ -289,6 +287,8 @@ const uint8_t *ike_dh_public(const struct ike_dh *dh, size_t *len)
 int ike_dh_shared(const struct ike_dh *dh, const uint8_t *peer, size_t peer_len, uint8_t *out,
 	size_t cap, size_t *out_len)
 {
+	int rc = -IKE_WIRE_E_UNSUPPORTED;
+
 	*out_len = dh->group->shared_len;
 	if (cap < dh->group->shared_len)
 		return -IKE_WIRE_E_SPACE;
@@ -297,11 +297,16 @@ int ike_dh_shared(const struct ike_dh *dh, const uint8_t *peer, size_t peer_len,
 		return -IKE_WIRE_E_KE;
 	switch (dh->group->kind) {
 	case DH_KIND_MODP:
-		return modp_power(dh, peer, out);
+		rc = modp_power(dh, peer, out);
+		break;
 	case DH_KIND_ECP:
-		return ecp_multiply(dh, peer, out);
+		rc = ecp_multiply(dh, peer, out);
+		break;
 	case DH_KIND_X25519:
-		return x25519_shared(dh, peer, out);
+		rc = x25519_shared(dh, peer, out);
+		break;
 	}
-	return -IKE_WIRE_E_UNSUPPORTED;
+	if (rc < 0)
+		ERR_clear_error();
+	return rc;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 
 #include "shared/wipe.h"
@@ -109,6 +110,8 @@ static int cipher_run(const struct ike_cipher *c, const uint8_t *iv, bool encryp
 	rc = 0;
 out:
 	EVP_CIPHER_CTX_free(ctx);
+	if (rc < 0)
+		ERR_clear_error();
 	return rc;
 }
 
