@@ -9,7 +9,7 @@
 #include <rte_errno.h>
 #include <rte_log.h>
 
-#define ARGS_MAX (24 + 2 * EAL_VDEVS_MAX + 2 * EAL_PCI_MAX)
+#define ARGS_MAX (64 + 2 * EAL_VDEVS_MAX + 2 * EAL_PCI_MAX)
 
 /* EAL keeps pointers into argv and permutes it: the strings live as long as the process. */
 struct arg_list {
@@ -101,6 +101,16 @@ static void prefix_format(const char *run_dir, char *buf, size_t cap)
 	}
 }
 
+static void args_extra(const char *text, struct arg_list *a)
+{
+	char *copy = text ? strdup(text) : NULL, *save = NULL;
+
+	for (char *w = copy ? strtok_r(copy, " \t", &save) : NULL; w;
+		w = strtok_r(NULL, " \t", &save))
+		arg_add(a, w);
+	free(copy);
+}
+
 static void args_build(const struct eal_options *o, struct arg_list *a)
 {
 	char lcores[4096], text[128];
@@ -110,15 +120,19 @@ static void args_build(const struct eal_options *o, struct arg_list *a)
 		a->failed = true;
 	arg_add2(a, "--lcores", lcores);
 	arg_add2(a, "--main-lcore", "0");
-	arg_add(a, "--in-memory");
 	arg_add(a, "--iova-mode=va");
 	arg_add(a, "--no-telemetry");
 	prefix_format(o->run_dir, text, sizeof(text));
 	arg_add2(a, "--file-prefix", text);
 	snprintf(text, sizeof(text), "%u", o->memory_mb);
 	arg_add2(a, "-m", text);
-	if (!eal_has_hugepages(o->memory_mb))
+	if (o->no_huge || !eal_has_hugepages(o->memory_mb)) {
+		/* EAL refuses --in-memory here; this memory is private anyway. */
 		arg_add(a, "--no-huge");
+		arg_add(a, "--no-shconf");
+	} else {
+		arg_add(a, "--in-memory");
+	}
 	if (o->n_pci == 0)
 		arg_add(a, "--no-pci");
 	for (size_t i = 0; i < o->n_pci; i++)
@@ -127,6 +141,7 @@ static void args_build(const struct eal_options *o, struct arg_list *a)
 		arg_add2(a, "--vdev", o->vdevs[i]);
 	if (!o->is_verbose)
 		arg_add2(a, "--log-level", "*:warning");
+	args_extra(o->extra_args, a);
 }
 
 int eal_start(const struct eal_options *o, char *err, size_t err_cap)

@@ -22,6 +22,8 @@ struct eal_options {
 	unsigned int n_workers;
 	int worker_cpu[EAL_WORKERS_MAX]; /* -1: any of the process's CPUs (`shared`) */
 	uint32_t memory_mb;              /* for all pools and tables */
+	bool no_huge;
+	const char *extra_args; /* split at blanks, last; NULL: none */
 	bool is_verbose;
 };
 

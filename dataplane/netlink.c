@@ -111,7 +111,7 @@ static int dump(struct netlink *nl, int type)
 
 int netlink_dump(struct netlink *nl)
 {
-	static const int types[] = {RTM_GETLINK, RTM_GETADDR, RTM_GETNEIGH, RTM_GETROUTE};
+	static const int types[] = {RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		int rc = dump(nl, types[i]);

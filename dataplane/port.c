@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <linux/if_packet.h>
 #include <linux/if_xdp.h>
 #include <net/if.h>
@@ -15,6 +16,8 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+
+#include "dataplane/netlink.h"
 
 bool port_is_pci(const struct port_config *c)
 {
@@ -242,6 +245,37 @@ unsigned int port_mbufs_needed(unsigned int n_ports, unsigned int n_workers)
 
 	/* Rings to and from main, hand-off rings, per-core caches, what waits for neighbours. */
 	return queues + n_workers * (4096 + n_workers * 512) + 2048;
+}
+
+int port_netdev_quiet(const char *netdev)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", netdev);
+	f = fopen(path, "we");
+	if (!f)
+		return -errno;
+	fputs("1\n", f);
+	return fclose(f) == 0 ? 0 : -errno;
+}
+
+int port_release(const char *device, const char *tap, struct netlink *nl)
+{
+	char netdev[16];
+	uint32_t ifindex;
+	int rc;
+
+	port_netdev_name(device, netdev);
+	ifindex = netdev[0] ? if_nametoindex(netdev) : 0;
+	rc = tap_remove(tap);
+	if (ifindex) {
+		int drop = netlink_drop_all_remove(nl, ifindex);
+
+		if (drop < 0 && drop != -ENOENT && drop != -EINVAL)
+			rc = drop;
+	}
+	return rc;
 }
 
 static bool fd_is_of_device(int fd, uint32_t ifindex)

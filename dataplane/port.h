@@ -66,6 +66,11 @@ uint16_t port_mtu_wanted(const struct port_config *c);
 int port_start(struct port *p, const struct port_config *c, unsigned int n_workers,
 	struct rte_mempool *pool, char *err, size_t cap) __attribute__((warn_unused_result));
 void port_stop(struct port *p);
+/* The kernel's own IPv6 on the port's device: off, it would only talk to itself. */
+int port_netdev_quiet(const char *netdev);
+struct netlink;
+/* Takes TAP and drop filter of a port away. 0 or -errno. */
+int port_release(const char *device, const char *tap, struct netlink *nl);
 /* One pool for all ports: every frame is one segment. NULL: no memory. */
 struct rte_mempool *port_pool_create(unsigned int n_mbufs, uint16_t max_mtu, uint16_t priv_size);
 /* Packet buffers that n_ports ports and n_workers workers can hold at most. */

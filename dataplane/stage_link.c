@@ -1,0 +1,119 @@
+#include "dataplane/stages.h"
+
+#include <string.h>
+
+#include <rte_ether.h>
+
+#include "dataplane/route.h"
+
+#define NEIGH_ASKED_A_SECOND 256 /* packets given to main for want of a neighbour, a worker */
+
+/*
+ * A port in promiscuous mode, or a packet socket, hears frames to other stations too. They are
+ * not ours to forward: the station meant gets them itself.
+ */
+void stage_link_input(struct worker *w, struct burst *b)
+{
+	for (uint16_t i = 0; i < b->n; i++) {
+		const struct rte_ether_hdr *eth;
+
+		if (b->next[i] != NEXT_PARSE)
+			continue;
+		if (rte_pktmbuf_data_len(b->m[i]) < sizeof(*eth)) {
+			burst_drop(b, i, DROP_MALFORMED);
+			continue;
+		}
+		eth = rte_pktmbuf_mtod(b->m[i], const struct rte_ether_hdr *);
+		if (!(eth->dst_addr.addr_bytes[0] & 1) &&
+			memcmp(eth->dst_addr.addr_bytes, w->dp->ports[b->port[i]].mac,
+				PORT_MAC_LEN) != 0)
+			burst_drop(b, i, DROP_OTHER_STATION);
+	}
+}
+
+/* The packet waits at main until the kernel has found the neighbour; few do. */
+static void neighbour_wanted(struct worker *w, struct burst *b, unsigned int i)
+{
+	struct nexthop *nh = b->nexthop[i];
+	struct pkt_meta *meta = pkt_meta(b->m[i]);
+
+	if (w->neigh_second != w->ctx.now_s) {
+		w->neigh_second = w->ctx.now_s;
+		w->n_neigh_asked = 0;
+	}
+	if (w->n_neigh_asked++ >= NEIGH_ASKED_A_SECOND) {
+		burst_drop(b, i, DROP_NO_NEIGHBOUR);
+		return;
+	}
+	memset(meta, 0, sizeof(*meta));
+	meta->kind = PKT_KIND_NEIGH;
+	meta->port = nh->port;
+	meta->ifindex = nh->ifindex;
+	meta->gateway = atomic_load_explicit(&nh->state, memory_order_relaxed) == NEXTHOP_ON_LINK
+				? burst_addr(b->pkt[i].family, burst_dst(b, i))
+				: nh->addr;
+	rte_pktmbuf_adj(b->m[i], b->pkt[i].l3_off);
+	b->pkt[i].l3_off = 0;
+	b->next[i] = NEXT_NONE;
+	if (!worker_to_main(w, b->m[i]))
+		w->ctx.drops[DROP_RING_FULL]++;
+}
+
+static void frame_send(struct worker *w, struct burst *b, unsigned int i)
+{
+	struct nexthop *nh = b->nexthop[i];
+	uint64_t mac = atomic_load_explicit(&nh->dst_mac, memory_order_relaxed);
+	struct rte_mbuf *m = b->m[i];
+	uint8_t *eth;
+	unsigned int hdr_len = nh->vlan ? 18 : 14;
+	uint16_t type = b->pkt[i].family == 4 ? 0x0800 : 0x86dd;
+
+	rte_pktmbuf_adj(m, b->pkt[i].l3_off);
+	eth = (uint8_t *)rte_pktmbuf_prepend(m, (uint16_t)hdr_len);
+	if (!eth) {
+		burst_drop(b, i, DROP_NO_ROOM);
+		return;
+	}
+	memcpy(eth, &mac, 6);
+	memcpy(eth + 6, nh->src_mac, 6);
+	if (nh->vlan) {
+		eth[12] = 0x81;
+		eth[13] = 0x00;
+		eth[14] = (uint8_t)(nh->vlan >> 8);
+		eth[15] = (uint8_t)nh->vlan;
+	}
+	eth[hdr_len - 2] = (uint8_t)(type >> 8);
+	eth[hdr_len - 1] = (uint8_t)type;
+	b->next[i] = NEXT_NONE;
+	worker_tx(w, nh->port, m);
+}
+
+void stage_transmit(struct worker *w, struct burst *b)
+{
+	for (uint16_t i = 0; i < b->n; i++) {
+		const struct nexthop *nh = b->nexthop[i];
+
+		if (b->next[i] != NEXT_TX)
+			continue;
+		if (!nh) {
+			burst_drop(b, i, DROP_NO_PATH);
+			continue;
+		}
+		if (nh->port >= w->dp->n_ports) {
+			/* A route over an interface that is not ours: the kernel sends it. */
+			b->next[i] = NEXT_HOST;
+			continue;
+		}
+		switch (atomic_load_explicit(&nh->state, memory_order_acquire)) {
+		case NEXTHOP_VALID:
+			frame_send(w, b, i);
+			break;
+		case NEXTHOP_INCOMPLETE:
+		case NEXTHOP_ON_LINK:
+			neighbour_wanted(w, b, i);
+			break;
+		default:
+			burst_drop(b, i, DROP_NO_ROUTE);
+		}
+	}
+}

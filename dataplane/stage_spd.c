@@ -1,0 +1,260 @@
+#include "dataplane/stages.h"
+
+#include <string.h>
+
+#include "dataplane/icmp_input.h"
+#include "dataplane/local_addr.h"
+#include "dataplane/parse.h"
+#include "dataplane/sad.h"
+#include "dataplane/spd.h"
+
+#define ACQUIRES_A_SECOND                                                         \
+	256 /* told to main, a worker; the rest of the packets is dropped all the \
+	     * same */
+
+static const struct spd_flow *flow_find(
+	struct worker *w, struct burst *b, unsigned int i, uint8_t direction)
+{
+	struct spd_packet p;
+	const struct spd_flow *f;
+
+	parse_spd_packet(burst_l3(b, i), &b->pkt[i], &p);
+	f = spd_lookup(w->dp->spd, direction, &p);
+	b->flow[i] = f;
+	if (f)
+		spd_flow_hit(w->dp->spd, f, w->id, b->pkt[i].len);
+	return f;
+}
+
+/* May a packet that came in clear come in? DROP_NONE or why not. RFC 4301 5.2 step 4. */
+static enum drop_reason clear_inbound(struct worker *w, struct burst *b, unsigned int i)
+{
+	const struct spd_flow *f = flow_find(w, b, i, IPC_DIR_IN);
+
+	if (!f)
+		return w->dp->config.is_default_deny ? DROP_DENY : DROP_NONE;
+	switch (f->type) {
+	case IPC_FLOW_DENY:
+		return DROP_DENY;
+	case IPC_FLOW_REQUIRE:
+	case IPC_FLOW_DONTACQ:
+		return DROP_CLEAR_BUT_PROTECTED;
+	case IPC_FLOW_USE:
+	case IPC_FLOW_ACQUIRE:
+		return f->is_strict_in ? DROP_CLEAR_BUT_PROTECTED : DROP_NONE;
+	default:
+		return DROP_NONE;
+	}
+}
+
+/* Told to main, which believes it only if the SA that it quotes is there. */
+static void pmtu_message(struct worker *w, struct burst *b, unsigned int i)
+{
+	struct icmp_pmtu told;
+	struct rte_mbuf *m;
+	struct pkt_meta *meta;
+
+	if ((b->pkt[i].proto != 1 && b->pkt[i].proto != 58) || (b->pkt[i].flags & PKT_FRAG) ||
+		!icmp_input_pmtu(burst_l3(b, i), &b->pkt[i], &told))
+		return;
+	m = rte_pktmbuf_alloc(w->dp->pool);
+	if (!m)
+		return;
+	meta = pkt_meta(m);
+	memset(meta, 0, sizeof(*meta));
+	meta->kind = PKT_KIND_PMTU;
+	meta->spi = told.spi;
+	meta->gateway = told.dst;
+	meta->mtu = told.mtu;
+	worker_to_main(w, m);
+}
+
+/* A packet out of an SA: its selectors were right; is it for us or to be forwarded? */
+static void decrypted(struct worker *w, struct burst *b, unsigned int i)
+{
+	struct dp_addresses *a = atomic_load_explicit(&w->dp->addresses, memory_order_acquire);
+	enum local_class class;
+
+	if (capture_is_on(w))
+		capture_packet(
+			w, b->m[i], b->pkt[i].l3_off, b->pkt[i].len, b->in_sa[i], IPC_DIR_IN);
+	class = local_addrs_class(a->parse.local, b->pkt[i].family, burst_dst(b, i));
+	b->next[i] = class == LOCAL_NO ? NEXT_SPD_OUT : NEXT_HOST;
+}
+
+void stage_spd_in(struct worker *w, struct burst *b)
+{
+	for (uint16_t i = 0; i < b->n; i++) {
+		enum drop_reason why;
+
+		if (b->next[i] != NEXT_LOCAL && b->next[i] != NEXT_SPD_IN)
+			continue;
+		if (b->next[i] == NEXT_SPD_IN && !w->ctx.is_ready) {
+			burst_drop(b, i, DROP_NOT_READY);
+			continue;
+		}
+		if (b->pkt[i].flags & PKT_FROM_SA) {
+			decrypted(w, b, i);
+			continue;
+		}
+		if (b->next[i] == NEXT_LOCAL)
+			pmtu_message(w, b, i);
+		why = clear_inbound(w, b, i);
+		if (why != DROP_NONE)
+			burst_drop(b, i, why);
+		else
+			b->next[i] = b->next[i] == NEXT_LOCAL ? NEXT_HOST : NEXT_SPD_OUT;
+	}
+}
+
+/* A copy of the packet's headers goes to main, which tells the owner of the flow. */
+static void acquire(struct worker *w, struct burst *b, unsigned int i)
+{
+	const struct spd_flow *f = b->flow[i];
+	struct rte_mbuf *m;
+	struct pkt_meta *meta;
+
+	if (w->acquire_second != w->ctx.now_s) {
+		w->acquire_second = w->ctx.now_s;
+		w->n_acquires = 0;
+	}
+	if (w->n_acquires++ >= ACQUIRES_A_SECOND)
+		return;
+	m = rte_pktmbuf_alloc(w->dp->pool);
+	if (!m)
+		return;
+	meta = pkt_meta(m);
+	memset(meta, 0, sizeof(*meta));
+	meta->kind = PKT_KIND_ACQUIRE;
+	meta->flow = f->handle;
+	meta->policy = f->policy;
+	meta->owner = f->owner;
+	meta->pkt = b->pkt[i];
+	meta->src = burst_addr(b->pkt[i].family, burst_src(b, i));
+	meta->gateway = burst_addr(b->pkt[i].family, burst_dst(b, i));
+	w->acquires++;
+	worker_to_main(w, m);
+}
+
+static struct sa_hot *flow_sa(struct worker *w, const struct spd_flow *f)
+{
+	struct spd_sa_ref ref;
+
+	if (!spd_flow_sa(f, &ref))
+		return NULL;
+	return sad_by_ref(w->dp->sad, (uint64_t)ref.generation << 32 | ref.index);
+}
+
+/* No SA serves the flow: by its type. */
+static enum drop_reason no_sa(struct worker *w, struct burst *b, unsigned int i)
+{
+	switch (b->flow[i]->type) {
+	case IPC_FLOW_REQUIRE:
+		acquire(w, b, i);
+		return DROP_NO_SA_FOR_FLOW;
+	case IPC_FLOW_ACQUIRE:
+		acquire(w, b, i);
+		return DROP_NONE;
+	case IPC_FLOW_USE:
+		return DROP_NONE;
+	default:
+		return DROP_NO_SA_FOR_FLOW;
+	}
+}
+
+/* RFC 4301 5.1: sets sa[i] if the packet is to be protected; DROP_NONE or why it may not go. */
+static enum drop_reason clear_outbound(struct worker *w, struct burst *b, unsigned int i)
+{
+	const struct spd_flow *f = flow_find(w, b, i, IPC_DIR_OUT);
+
+	if (!f)
+		return w->dp->config.is_default_deny ? DROP_DENY : DROP_NONE;
+	if (f->type == IPC_FLOW_DENY)
+		return DROP_DENY;
+	if (f->type == IPC_FLOW_BYPASS)
+		return DROP_NONE;
+	b->sa[i] = flow_sa(w, f);
+	if (b->sa[i]) {
+		if (capture_is_on(w))
+			capture_packet(
+				w, b->m[i], b->pkt[i].l3_off, b->pkt[i].len, b->sa[i], IPC_DIR_OUT);
+		return DROP_NONE;
+	}
+	return no_sa(w, b, i);
+}
+
+void stage_spd_out(struct worker *w, struct burst *b)
+{
+	for (uint16_t i = 0; i < b->n; i++) {
+		enum drop_reason why;
+
+		if (b->next[i] != NEXT_SPD_OUT)
+			continue;
+		if (!w->ctx.is_ready) {
+			burst_drop(b, i, DROP_NOT_READY);
+			continue;
+		}
+		why = clear_outbound(w, b, i);
+		if (why != DROP_NONE) {
+			burst_drop(b, i, why);
+			continue;
+		}
+		b->next[i] = b->sa[i] ? NEXT_ESP_OUT : NEXT_ROUTE;
+		w->bypassed += b->sa[i] == NULL;
+	}
+}
+
+/* The kernel has chosen the way of a clear packet and written its link header: it stays. */
+static void frame_as_it_is(struct worker *w, struct burst *b, unsigned int i)
+{
+	b->next[i] = NEXT_NONE;
+	worker_tx(w, b->port[i], b->m[i]);
+}
+
+static void host_frame(struct worker *w, struct burst *b, unsigned int i)
+{
+	struct rte_mbuf *m = b->m[i];
+	const uint8_t *eth = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint16_t type, len = rte_pktmbuf_data_len(m), l3 = 14;
+	enum drop_reason why;
+
+	w->from_host++;
+	if (len < 14) {
+		burst_drop(b, i, DROP_MALFORMED);
+		return;
+	}
+	type = (uint16_t)(eth[12] << 8 | eth[13]);
+	while ((type == 0x8100 || type == 0x88a8) && len >= l3 + 4) {
+		type = (uint16_t)(eth[l3 + 2] << 8 | eth[l3 + 3]);
+		l3 += 4;
+	}
+	if (type != 0x0800 && type != 0x86dd) {
+		frame_as_it_is(w, b, i);
+		return;
+	}
+	why = parse_ip(eth + l3, len - l3, &b->pkt[i]);
+	if (why == DROP_NONE && parse_is_exempt(eth + l3, &b->pkt[i])) {
+		frame_as_it_is(w, b, i);
+		return;
+	}
+	b->pkt[i].l3_off = l3;
+	b->pkt[i].l4_off += l3;
+	b->pkt[i].nh_off += l3;
+	b->pkt[i].flags |= PKT_FROM_HOST;
+	if (why == DROP_NONE)
+		why = clear_outbound(w, b, i);
+	if (why != DROP_NONE)
+		burst_drop(b, i, why);
+	else if (b->sa[i])
+		b->next[i] = NEXT_ESP_OUT;
+	else
+		frame_as_it_is(w, b, i);
+}
+
+void stage_host_input(struct worker *w, struct burst *b)
+{
+	for (uint16_t i = 0; i < b->n; i++) {
+		if (b->next[i] == NEXT_NONE && pkt_meta(b->m[i])->kind == PKT_KIND_FROM_HOST)
+			host_frame(w, b, i);
+	}
+}
