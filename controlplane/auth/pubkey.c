@@ -59,6 +59,18 @@ static EVP_PKEY *pkcs1_parse(struct bytes data)
 	return NULL;
 }
 
+static bool is_spki_encoding(uint8_t encoding)
+{
+	return encoding == IKE_CERT_RSA_KEY || encoding == IKE_CERT_RAW_PUBLIC_KEY ||
+	       encoding == IKE_CERT_OPENIKED_ECDSA;
+}
+
+static bool kind_fits(uint8_t encoding, enum auth_key_kind kind)
+{
+	return encoding == IKE_CERT_RAW_PUBLIC_KEY ||
+	       kind == (encoding == IKE_CERT_RSA_KEY ? AUTH_KEY_RSA : AUTH_KEY_ECDSA);
+}
+
 EVP_PKEY *auth_pubkey_from_cert(uint8_t encoding, struct bytes data)
 {
 	EVP_PKEY *key = NULL;
@@ -67,10 +79,10 @@ EVP_PKEY *auth_pubkey_from_cert(uint8_t encoding, struct bytes data)
 		return NULL;
 	if (encoding == IKE_CERT_RSA_KEY)
 		key = pkcs1_parse(data);
-	if (!key && (encoding == IKE_CERT_RSA_KEY || encoding == IKE_CERT_RAW_PUBLIC_KEY))
+	if (!key && is_spki_encoding(encoding))
 		key = spki_parse(data);
 	ERR_clear_error();
-	if (key && !key_is_usable(key)) {
+	if (key && (!key_is_usable(key) || !kind_fits(encoding, auth_key_kind(key)))) {
 		EVP_PKEY_free(key);
 		key = NULL;
 	}
@@ -83,10 +95,9 @@ size_t auth_pubkey_to_cert(EVP_PKEY *key, uint8_t encoding, uint8_t *out, size_t
 	int len = -1;
 	size_t written = 0;
 
-	if (encoding == IKE_CERT_RSA_KEY && auth_key_kind(key) == AUTH_KEY_RSA)
-		len = i2d_PublicKey(key, &der);
-	else if (encoding == IKE_CERT_RAW_PUBLIC_KEY)
-		len = i2d_PUBKEY(key, &der);
+	if (!is_spki_encoding(encoding) || !kind_fits(encoding, auth_key_kind(key)))
+		return 0;
+	len = encoding == IKE_CERT_RSA_KEY ? i2d_PublicKey(key, &der) : i2d_PUBKEY(key, &der);
 	if (len > 0 && (size_t)len <= cap) {
 		memcpy(out, der, (size_t)len);
 		written = (size_t)len;

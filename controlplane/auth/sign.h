@@ -72,14 +72,15 @@ int auth_verify(EVP_PKEY *key, uint8_t method, struct bytes auth, struct bytes o
 
 /*
  * A raw public key in a CERT payload: encoding 11 (RFC 7296 3.6: PKCS#1 RSAPublicKey;
- * SubjectPublicKeyInfo as OpenIKED sends it is accepted too) or 15 (RFC 7670:
- * SubjectPublicKeyInfo). NULL if it is neither, has trailing bytes, or a key that is not
- * RSA of 1024 to 16384 bits or ECDSA on P-256, P-384, P-521. Freed with EVP_PKEY_free.
+ * SubjectPublicKeyInfo is accepted too), 15 (RFC 7670: SubjectPublicKeyInfo) or 201
+ * (OpenIKED's: SubjectPublicKeyInfo of an ECDSA key). NULL if it is none of these, has trailing
+ * bytes, or a key that is not RSA of 1024 to 16384 bits or ECDSA on P-256, P-384, P-521. Freed
+ * with EVP_PKEY_free.
  */
 EVP_PKEY *auth_pubkey_from_cert(uint8_t encoding, struct bytes data);
 /*
- * The same the other way: encoding 11 gives PKCS#1, 15 SubjectPublicKeyInfo. Bytes written, or
- * 0 (wrong kind of key, no room).
+ * The same the other way: encoding 11 gives PKCS#1, 15 and 201 SubjectPublicKeyInfo. Bytes written,
+ * or 0 (wrong kind of key, no room).
  */
 size_t auth_pubkey_to_cert(EVP_PKEY *key, uint8_t encoding, uint8_t *out, size_t cap);
 

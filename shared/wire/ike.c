@@ -54,7 +54,7 @@ static const struct name hashes[] = {{IKE_HASH_SHA1, "SHA1"}, {IKE_HASH_SHA2_256
 static const struct name encodings[] = {{IKE_CERT_X509, "X509_CERT"}, {IKE_CERT_CRL, "CRL"},
 	{IKE_CERT_RSA_KEY, "RSA_KEY"}, {IKE_CERT_HASH_URL_CERT, "HASH_AND_URL"},
 	{IKE_CERT_HASH_URL_BUNDLE, "HASH_AND_URL_BUNDLE"},
-	{IKE_CERT_RAW_PUBLIC_KEY, "RAW_PUBLIC_KEY"}, {0, NULL}};
+	{IKE_CERT_RAW_PUBLIC_KEY, "RAW_PUBLIC_KEY"}, {IKE_CERT_OPENIKED_ECDSA, "ECDSA"}, {0, NULL}};
 
 static const char *name_find(const struct name *names, uint16_t number)
 {

@@ -93,6 +93,7 @@ enum ike_cert_encoding { /* RFC 7296 3.6, RFC 7670 */
 	IKE_CERT_HASH_URL_CERT = 12,
 	IKE_CERT_HASH_URL_BUNDLE = 13,
 	IKE_CERT_RAW_PUBLIC_KEY = 15,
+	IKE_CERT_OPENIKED_ECDSA = 201, /* private use: OpenIKED's form of 15 for ECDSA keys */
 };
 
 enum ike_ts_type {

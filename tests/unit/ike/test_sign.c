@@ -329,12 +329,17 @@ static void test_public_keys(void **state)
 			}
 			assert_int_equal(EVP_PKEY_eq(key, keys->k[i]), 1);
 			EVP_PKEY_free(key);
-			/* SubjectPublicKeyInfo under encoding 11 is what OpenIKED sends. */
+			/* SubjectPublicKeyInfo under the encoding of its kind only. */
 			if (encoding == IKE_CERT_RAW_PUBLIC_KEY) {
-				key = auth_pubkey_from_cert(
-					IKE_CERT_RSA_KEY, (struct bytes){der, len});
+				uint8_t fits = i == KEY_RSA2048 ? IKE_CERT_RSA_KEY
+								: IKE_CERT_OPENIKED_ECDSA;
+				uint8_t other = i == KEY_RSA2048 ? IKE_CERT_OPENIKED_ECDSA
+								 : IKE_CERT_RSA_KEY;
+
+				key = auth_pubkey_from_cert(fits, (struct bytes){der, len});
 				assert_non_null(key);
 				EVP_PKEY_free(key);
+				assert_null(auth_pubkey_from_cert(other, (struct bytes){der, len}));
 			}
 			der[len] = 0;
 			assert_null(auth_pubkey_from_cert(
