@@ -354,6 +354,46 @@ static void test_truncations_and_mutations(void **state)
 	}
 }
 
+static void inner_exact(struct state *s, const uint8_t *data, size_t len)
+{
+	uint8_t shell[IKE_HEADER_LEN] = {[17] = 0x20, [18] = IKE_EXCHANGE_AUTH, [27] = 28};
+	uint8_t *copy = malloc(len ? len : 1);
+	struct ike_cp_attr attr;
+	struct reader at;
+	struct ike_id id;
+	char text[IKE_ID_STRLEN];
+
+	assert_non_null(copy);
+	memcpy(copy, data, len);
+	assert_int_equal(ike_message_decode(shell, sizeof(shell), &s->again), 0);
+	if (ike_message_decode_inner(&s->again, IKE_PAYLOAD_IDI, copy, len) == 0) {
+		if (s->again.cp) {
+			at = reader_init(s->again.cp->cp.attrs.data, s->again.cp->cp.attrs.len);
+			while (ike_cp_next(&at, &attr))
+				assert_true(attr.value.len <= len);
+		}
+		if (s->again.idi && ike_id_from_payload(&s->again.idi->id, &id) == 0)
+			ike_id_str(&id, text);
+	}
+	free(copy);
+}
+
+static void test_inner_truncations_and_mutations(void **state)
+{
+	struct state *s = *state;
+	size_t len = fixture_ios_auth(s->in, sizeof(s->in));
+
+	for (size_t cut = 0; cut <= len; cut++)
+		inner_exact(s, s->in, cut);
+	for (size_t at = 0; at < len; at++) {
+		memcpy(s->out, s->in, len);
+		for (int v = 0; v < 256; v++) {
+			s->out[at] = (uint8_t)v;
+			inner_exact(s, s->out, len);
+		}
+	}
+}
+
 static void test_random_messages_rewrite(void **state)
 {
 	struct state *s = *state;
@@ -440,6 +480,7 @@ int main(void)
 		cmocka_unit_test(test_payload_limit),
 		cmocka_unit_test(test_big_offer_is_bounded),
 		cmocka_unit_test(test_truncations_and_mutations),
+		cmocka_unit_test(test_inner_truncations_and_mutations),
 		cmocka_unit_test(test_random_messages_rewrite),
 		cmocka_unit_test(test_builder_full),
 		cmocka_unit_test(test_id_limits),
