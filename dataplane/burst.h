@@ -51,6 +51,11 @@ enum {                     /* pkt_info.flags */
 	PKT_FROM_HOST = 1 << 8,  /* came from a TAP */
 	PKT_TUNNELLED = 1 << 9,  /* with FROM_SA: the SA is in tunnel mode */
 	PKT_L4_OK = 1 << 10,     /* l4_off is a complete transport header of proto */
+	/*
+	 * With FRAG: transit, to be put together because a flow needs its ports. Without: it was;
+	 * DF is then clear, for IPv6 too, as what came in pieces may go on in pieces.
+	 */
+	PKT_REJOIN = 1 << 11,
 };
 
 /*

@@ -52,5 +52,19 @@ enum drop_reason parse_ip(const uint8_t *ip, uint32_t avail, struct pkt_info *ou
  */
 bool parse_is_exempt(const uint8_t *ip, const struct pkt_info *pkt);
 
+/*
+ * The Fragment header of an IPv6 packet that parse_ip found good (end: its length), and in
+ * *named_at the byte that names it. 0: there is none.
+ */
+uint32_t parse_fragment_header(const uint8_t *ip, uint32_t end, uint32_t *named_at);
+
+/*
+ * The protocol of a fragment as far as each fragment of the datagram tells it. 0: not known,
+ * for an IPv6 extension header comes before the transport header.
+ */
+uint8_t parse_fragment_proto(const uint8_t *ip, const struct pkt_info *pkt);
+/* TCP, UDP, UDP-Lite, SCTP. */
+bool parse_proto_has_ports(uint8_t proto);
+
 /* What the SPD sees of a packet. Ports only where the protocol has them (not ICMP). */
 void parse_spd_packet(const uint8_t *ip, const struct pkt_info *pkt, struct spd_packet *out);

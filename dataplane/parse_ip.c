@@ -20,7 +20,7 @@ static uint16_t be16(const uint8_t *b)
 	return b[0] << 8 | b[1];
 }
 
-static bool has_ports(uint8_t proto)
+bool parse_proto_has_ports(uint8_t proto)
 {
 	return proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_SCTP ||
 	       proto == PROTO_UDPLITE;
@@ -58,7 +58,7 @@ static enum drop_reason parse_transport(const uint8_t *ip, struct pkt_info *out)
 		return DROP_NONE;
 	if (left < transport_len_min(out->proto))
 		return out->flags & PKT_FRAG ? DROP_FRAG_BAD : DROP_MALFORMED;
-	if (has_ports(out->proto)) {
+	if (parse_proto_has_ports(out->proto)) {
 		out->sport = be16(l4);
 		out->dport = be16(l4 + 2);
 		out->flags |= PKT_PORTS;
@@ -281,6 +281,36 @@ enum drop_reason parse_ip(const uint8_t *ip, uint32_t avail, struct pkt_info *ou
 	else
 		return DROP_MALFORMED;
 	return why != DROP_NONE ? why : parse_transport(ip, out);
+}
+
+uint32_t parse_fragment_header(const uint8_t *ip, uint32_t end, uint32_t *named_at)
+{
+	uint32_t at = 40;
+	uint8_t next = ip[6];
+
+	*named_at = 6;
+	while (at + 8 <= end) {
+		if (next == 44)
+			return at;
+		*named_at = at;
+		at += next == 51 ? (ip[at + 1] + 2u) * 4 : (ip[at + 1] + 1u) * 8;
+		next = ip[*named_at];
+	}
+	return 0;
+}
+
+uint8_t parse_fragment_proto(const uint8_t *ip, const struct pkt_info *pkt)
+{
+	uint32_t named_at, at;
+	uint8_t proto = pkt->proto;
+
+	if (pkt->family == 6) {
+		at = parse_fragment_header(ip, pkt->len, &named_at);
+		proto = at == 0 ? pkt->proto : ip[at];
+		if (is_extension(proto))
+			return 0;
+	}
+	return proto;
 }
 
 /* RFC 4861 4, 7.1: router and neighbour solicitations and the rest, only with hop limit 255:

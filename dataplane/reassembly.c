@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/parse.h"
+
 /*
  * A fixed array of datagrams. One is found by its key in a set of WAYS slots, so a fragment
  * costs a bounded search; a full set refuses the new datagram. Shares of sources are counted in
@@ -21,7 +23,7 @@ struct fragment {
 
 struct datagram {
 	bool is_used, is_spoilt; /* spoilt: kept until its timeout, to swallow the rest */
-	uint8_t family, proto;
+	uint8_t family, proto, origin;
 	uint8_t src[16], dst[16];
 	uint32_t id;
 	uint32_t started_s, share;
@@ -40,7 +42,7 @@ struct reassembly {
 };
 
 struct key {
-	uint8_t family, proto;
+	uint8_t family, proto, origin;
 	uint8_t src[16], dst[16];
 	uint32_t id;
 };
@@ -98,6 +100,17 @@ static uint32_t be32(const uint8_t *b)
 }
 
 /*
+ * What came out of a tunnel, from the host and in clear are never put together, nor what is to
+ * us with what is not: each has passed other checks.
+ */
+#define ORIGIN_FLAGS (PKT_FROM_SA | PKT_FROM_HOST | PKT_TUNNELLED | PKT_REJOIN)
+
+static uint8_t origin_of(const struct pkt_info *pkt)
+{
+	return (pkt->flags & ORIGIN_FLAGS) / PKT_FROM_SA;
+}
+
+/*
  * RFC 791 3.2: source, destination, protocol, identification. RFC 8200 4.5: no protocol, for the
  * first fragment's alone counts; the Fragment header is the last one that parse_ip walked.
  */
@@ -107,6 +120,7 @@ static struct key key_of(const uint8_t *ip, const struct pkt_info *pkt, uint32_t
 
 	memset(&k, 0, sizeof(k));
 	k.family = pkt->family;
+	k.origin = origin_of(pkt);
 	if (pkt->family == 4) {
 		memcpy(k.src, ip + 12, 4);
 		memcpy(k.dst, ip + 16, 4);
@@ -118,24 +132,6 @@ static struct key key_of(const uint8_t *ip, const struct pkt_info *pkt, uint32_t
 		k.id = be32(ip + frag_hdr + 4);
 	}
 	return k;
-}
-
-/* Where the Fragment header of an IPv6 packet is, and the byte that names it. 0: there is none.
- * The chain up to it was checked by parse_ip. */
-static uint32_t fragment_header(const uint8_t *ip, uint32_t end, uint32_t *named_at)
-{
-	uint32_t at = 40;
-	uint8_t next = ip[6];
-
-	*named_at = 6;
-	while (at + 8 <= end) {
-		if (next == 44)
-			return at;
-		*named_at = at;
-		at += next == 51 ? (ip[at + 1] + 2u) * 4 : (ip[at + 1] + 1u) * 8;
-		next = ip[*named_at];
-	}
-	return 0;
 }
 
 static uint64_t mix(uint64_t seed, const void *data, size_t n_words)
@@ -159,6 +155,7 @@ static uint64_t key_hash(uint64_t seed, const struct key *k)
 	memcpy(b + 32, &k->id, 4);
 	b[36] = k->proto;
 	b[37] = k->family;
+	b[38] = k->origin;
 	return mix(seed, b, 5);
 }
 
@@ -169,7 +166,7 @@ uint16_t reassembly_owner(
 	struct key k;
 
 	if (pkt->family == 6)
-		frag_hdr = fragment_header(ip, pkt->len, &named_at);
+		frag_hdr = parse_fragment_header(ip, pkt->len, &named_at);
 	k = key_of(ip, pkt, frag_hdr);
 	return n_workers == 0 ? 0 : (key_hash(seed, &k) >> 7) % n_workers;
 }
@@ -197,7 +194,8 @@ static struct datagram *datagram_find(
 			continue;
 		}
 		if (d->id == k->id && d->family == k->family && d->proto == k->proto &&
-			memcmp(d->src, k->src, 16) == 0 && memcmp(d->dst, k->dst, 16) == 0)
+			d->origin == k->origin && memcmp(d->src, k->src, 16) == 0 &&
+			memcmp(d->dst, k->dst, 16) == 0)
 			return d;
 	}
 	share = mix(r->config.hash_seed + 1, k->src, 2) % r->n_shares;
@@ -208,6 +206,7 @@ static struct datagram *datagram_find(
 	room->is_used = true;
 	room->family = k->family;
 	room->proto = k->proto;
+	room->origin = k->origin;
 	memcpy(room->src, k->src, 16);
 	memcpy(room->dst, k->dst, 16);
 	room->id = k->id;
@@ -225,7 +224,7 @@ static enum drop_reason spoil(struct datagram *d, enum drop_reason why)
 	return why;
 }
 
-/* RFC 5722 3, RFC 8200 4.5: an exact double is dropped, any other overlap ends the datagram. */
+/* RFC 5722 4, RFC 8200 4.5: an exact double is dropped, any other overlap ends the datagram. */
 static enum drop_reason fragment_add(struct reassembly *r, struct datagram *d, struct rte_mbuf *m,
 	const struct pkt_info *pkt, uint32_t data_off, uint32_t len)
 {
@@ -320,6 +319,35 @@ static struct rte_mbuf *datagram_join(
 	return whole;
 }
 
+/*
+ * What was received is parsed from its link header on. What came another way, and transit, goes
+ * on where it was.
+ */
+static void hand_on(struct burst *b, unsigned i, struct rte_mbuf *whole, uint16_t hdr_off)
+{
+	struct pkt_info *pkt = &b->pkt[i];
+	const uint16_t origin = pkt->flags & ORIGIN_FLAGS;
+	enum drop_reason why;
+
+	b->m[i] = whole;
+	if (origin == 0) {
+		b->next[i] = NEXT_PARSE;
+		return;
+	}
+	pkt->l3_off = hdr_off;
+	why = parse_ip(burst_l3(b, i), whole->data_len - hdr_off, pkt);
+	if (why != DROP_NONE) {
+		burst_drop(b, i, why);
+		return;
+	}
+	pkt->l4_off += hdr_off;
+	pkt->nh_off += hdr_off;
+	pkt->flags |= origin;
+	if (origin & PKT_REJOIN)
+		pkt->flags &= ~PKT_DF;
+	b->next[i] = origin & PKT_FROM_HOST ? NEXT_SPD_OUT : NEXT_SPD_IN;
+}
+
 static void take(struct worker_ctx *w, struct reassembly *r, struct burst *b, unsigned i)
 {
 	const struct pkt_info *pkt = &b->pkt[i];
@@ -331,7 +359,7 @@ static void take(struct worker_ctx *w, struct reassembly *r, struct burst *b, un
 	struct key k;
 
 	if (pkt->family == 6) {
-		hdr_len = fragment_header(ip, pkt->len, &named_at);
+		hdr_len = parse_fragment_header(ip, pkt->len, &named_at);
 		skip = 8;
 	}
 	if (hdr_len != 0 && hdr_len + skip < pkt->len) {
@@ -361,8 +389,7 @@ static void take(struct worker_ctx *w, struct reassembly *r, struct burst *b, un
 		/* Its buffers go with it: they are counted once, as one datagram. */
 		w->drops[why]++;
 	} else {
-		b->m[i] = whole;
-		b->next[i] = NEXT_PARSE;
+		hand_on(b, i, whole, d->hdr_off);
 	}
 	datagram_release(r, d);
 }

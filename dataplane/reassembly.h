@@ -8,7 +8,7 @@
  * (RFC 4301 7). One object a worker; all fragments of a datagram must come to the same worker:
  * reassembly_owner says which. Memory is fixed: a table of datagrams, each holding the mbufs of
  * its fragments. A fragment that overlaps another, by one byte or wholly, spoils the datagram
- * (RFC 5722 3, and for IPv4 likewise); an exact double is only dropped (RFC 5722 as amended by
+ * (RFC 5722 4, and for IPv4 likewise); an exact double is only dropped (RFC 5722 as amended by
  * RFC 8200 4.5). A source has at most a share of the table.
  */
 struct reassembly;
@@ -36,7 +36,9 @@ uint16_t reassembly_owner(
 /*
  * Stage. Packets at NEXT_REASM are taken in: their slots become NEXT_NONE, or NEXT_DROP. When
  * one completes a datagram its slot holds the whole: a single segment that begins with the
- * link header of the first fragment, at NEXT_PARSE, to be parsed again.
+ * link header of the first fragment, at NEXT_PARSE, to be parsed again. Transit (PKT_REJOIN) and
+ * what came out of an SA or from the host is parsed already: it is at NEXT_SPD_IN, from the host
+ * at NEXT_SPD_OUT, and keeps the flags of its origin and the last fragment's in_sa.
  */
 void reassembly_burst(struct worker_ctx *w, struct reassembly *r, struct burst *b);
 /* Gives up what is too old (RFC 791, RFC 8200 4.5). Once a second; counts FRAG_TIMEOUT. */

@@ -122,6 +122,13 @@ void spd_lookup_burst(const struct spd *spd, uint8_t direction,
 /* The same as spd_lookup, and counts the cache lines that it read (tests, `show spd`). */
 const struct spd_flow *spd_lookup_counted(const struct spd *spd, uint8_t direction,
 	const struct spd_packet *packet, uint32_t *touches);
+/*
+ * RFC 4301 7: can the packet's ports decide which flow it matches? True if, before the search
+ * comes to a flow that matches without ports, there is one with ports and the same addresses.
+ * The ports in packet are not looked at. proto 0: not known; a flow with a protocol counts too.
+ * Costs two loads when no flow of that direction and family has ports.
+ */
+bool spd_pair_has_ports(const struct spd *spd, uint8_t direction, const struct spd_packet *packet);
 /* A worker counts a packet that used the flow. */
 void spd_flow_hit(
 	const struct spd *spd, const struct spd_flow *flow, uint32_t worker, uint32_t bytes);

@@ -69,6 +69,8 @@ struct spd_table {
 	struct spd_len_counts src_counts, dst_counts;
 	struct spd_tuple *tuples[SPD_N_LENS]; /* rows by source length, made when needed */
 	uint32_t n_src_lens, n_dst_lens, n_tuples, n_classes;
+	uint32_t n_keys[SPD_N_CLASSES];
+	_Atomic uint32_t classes; /* bit c: n_keys[c] is not zero; readers look at it */
 };
 
 struct spd_binding {

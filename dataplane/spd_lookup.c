@@ -201,6 +201,71 @@ const struct spd_flow *spd_lookup_counted(const struct spd *spd, uint8_t directi
 	return t == NULL ? NULL : table_lookup(t, packet, touches);
 }
 
+enum pair_verdict { PAIR_GO_ON, PAIR_NEEDS_PORTS, PAIR_DECIDED };
+
+/* The classes of a cell in the order of the search, without the packet's ports. */
+static enum pair_verdict cell_needs_ports(
+	const struct spd_table *t, const struct spd_cell *cell, const struct spd_packet *p)
+{
+	uint32_t classes = atomic_load_explicit(&cell->classes, memory_order_acquire);
+
+	for (uint32_t left = classes & ~1u; left != 0;) {
+		unsigned class = 31 - __builtin_clz(left);
+		struct spd_rest_key key = {.cell = cell, .proto = p->proto};
+
+		left &= ~(1u << class);
+		if (class != SPD_CLASS_PROTO || p->proto == 0)
+			return PAIR_NEEDS_PORTS;
+		if (spd_hash_find(&t->rest, spd_rest_hash(t, &key), &key, spd_rest_equal, NULL) !=
+			NULL)
+			return PAIR_DECIDED;
+	}
+	return classes & 1 ? PAIR_DECIDED : PAIR_GO_ON;
+}
+
+static enum pair_verdict source_needs_ports(const struct spd_table *t, const struct spd_node *src,
+	const struct spd_packet *p, struct dst_cache *cache)
+{
+	struct len_walk lens = len_walk_of(&src->dst_lens);
+	enum pair_verdict verdict = PAIR_GO_ON;
+
+	for (int len; verdict == PAIR_GO_ON && (len = len_next(&lens)) >= 0;) {
+		struct spd_cell_key key = {.src = src};
+		const struct spd_cell *cell;
+
+		key.dst = dst_find(t, cache, p, len, NULL);
+		if (key.dst == NULL)
+			continue;
+		cell = spd_hash_find(&t->cells, spd_cell_hash(t, &key), &key, spd_cell_equal, NULL);
+		if (cell != NULL)
+			verdict = cell_needs_ports(t, cell, p);
+	}
+	return verdict;
+}
+
+bool spd_pair_has_ports(const struct spd *spd, uint8_t direction, const struct spd_packet *packet)
+{
+	const struct spd_table *t = table_of(spd, direction, packet->family);
+	const uint32_t no_ports = packet->proto == 0 ? 1u : 1u | 1u << SPD_CLASS_PROTO;
+	enum pair_verdict verdict = PAIR_GO_ON;
+	struct len_walk src_lens;
+	struct dst_cache cache;
+
+	if (t == NULL || (atomic_load_explicit(&t->classes, memory_order_acquire) & ~no_ports) == 0)
+		return false;
+	memset(&cache.known, 0, sizeof(cache.known));
+	src_lens = len_walk_of(&t->src_lens);
+	for (int len; verdict == PAIR_GO_ON && (len = len_next(&src_lens)) >= 0;) {
+		struct spd_prefix_key key = prefix_key(packet->src, len);
+		const struct spd_node *src = spd_hash_find(
+			&t->src_nodes, spd_prefix_hash(t, &key), &key, spd_node_equal, NULL);
+
+		if (src != NULL)
+			verdict = source_needs_ports(t, src, packet, &cache);
+	}
+	return verdict == PAIR_NEEDS_PORTS;
+}
+
 /* Buckets of the longest few lengths of both sides: what nearly every look-up needs. */
 static inline void prefetch_buckets(const struct spd_table *t, const struct spd_packet *p)
 {

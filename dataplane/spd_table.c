@@ -82,6 +82,11 @@ static void count_key(struct spd_table *t, struct spd_tuple *tuple, unsigned cla
 	tuple->n_keys[class] += step;
 	if (class != 0 && (step > 0 ? tuple->n_keys[class] == 1 : tuple->n_keys[class] == 0))
 		t->n_classes += step;
+	t->n_keys[class] += step;
+	if (step > 0 ? t->n_keys[class] == 1 : t->n_keys[class] == 0)
+		atomic_store_explicit(&t->classes,
+			atomic_load_explicit(&t->classes, memory_order_relaxed) ^ 1u << class,
+			memory_order_release);
 }
 
 static struct spd_prefix_key prefix_key_of(const struct ip_prefix *p)

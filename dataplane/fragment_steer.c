@@ -1,0 +1,29 @@
+#include "dataplane/fragment_steer.h"
+
+#include "dataplane/parse.h"
+
+static bool needs_ports(const struct spd *spd, const struct burst *b, unsigned i)
+{
+	const struct pkt_info *pkt = &b->pkt[i];
+	struct spd_packet p;
+
+	parse_spd_packet(burst_l3(b, i), pkt, &p);
+	p.proto = parse_fragment_proto(burst_l3(b, i), pkt);
+	if (p.proto != 0 && !parse_proto_has_ports(p.proto))
+		return false;
+	return (b->next[i] == NEXT_SPD_IN && spd_pair_has_ports(spd, IPC_DIR_IN, &p)) ||
+	       spd_pair_has_ports(spd, IPC_DIR_OUT, &p);
+}
+
+void fragment_steer(const struct spd *spd, struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		if ((b->next[i] != NEXT_SPD_IN && b->next[i] != NEXT_SPD_OUT) ||
+			(b->pkt[i].flags & PKT_FRAG) == 0)
+			continue;
+		if (!needs_ports(spd, b, i))
+			continue;
+		b->pkt[i].flags |= PKT_REJOIN;
+		b->next[i] = NEXT_REASM;
+	}
+}
