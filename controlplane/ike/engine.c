@@ -306,5 +306,13 @@ uint64_t ike_engine_next_deadline(const struct ike_engine *engine)
 
 bool ike_engine_is_idle(const struct ike_engine *engine)
 {
-	return !engine->sas;
+	for (const struct ike_sa *sa = engine->sas; sa; sa = sa->next) {
+		/* One that the peer closed stays only to answer repeats: no reason to wait. */
+		bool is_over = engine->is_stopping && sa->state == IKE_SA_CLOSING &&
+			       sa->request.type == IKE_TASK_NONE;
+
+		if (!is_over)
+			return false;
+	}
+	return true;
 }

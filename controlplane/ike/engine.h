@@ -302,7 +302,7 @@ void ike_engine_step(
 /* The time (now_ms's clock) at which IKE_IN_TICK is due; UINT64_MAX: no timer runs. */
 uint64_t ike_engine_next_deadline(const struct ike_engine *engine);
 
-/* No IKE SA is left. */
+/* No IKE SA is left; after IKE_IN_STOP: none that still has something to say. */
 bool ike_engine_is_idle(const struct ike_engine *engine);
 
 /* ---- looking ---------------------------------------------------------------------------- */
