@@ -47,7 +47,8 @@ struct parent {
 	struct event *signals[4];
 	struct event *stop_timer;
 	struct msg_setup setup;
-	int ctl_fd;         /* listening */
+	int ctl_fd; /* listening */
+	bool ctl_is_bound;
 	bool is_first_load; /* until a configuration runs: a failure ends the program */
 	bool is_stopping;
 	int exit_status;

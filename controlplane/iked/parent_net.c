@@ -144,6 +144,7 @@ int parent_ctl_listen(struct parent *p)
 	old_mask = umask(0177);
 	result = p->ctl_fd < 0 ? -1 : bind(p->ctl_fd, (const struct sockaddr *)&sun, sizeof(sun));
 	umask(old_mask);
+	p->ctl_is_bound = result == 0;
 	if (result == 0)
 		result = listen(p->ctl_fd, 16);
 	if (result < 0)
@@ -154,9 +155,11 @@ int parent_ctl_listen(struct parent *p)
 
 void parent_ctl_unlink(struct parent *p)
 {
-	if (p->ctl_fd < 0)
-		return;
-	close(p->ctl_fd);
-	unlink(p->options->ctl_path);
+	if (p->ctl_fd >= 0)
+		close(p->ctl_fd);
 	p->ctl_fd = -1;
+	/* The name may be another daemon's. */
+	if (p->ctl_is_bound)
+		unlink(p->options->ctl_path);
+	p->ctl_is_bound = false;
 }
