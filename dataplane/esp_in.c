@@ -6,6 +6,7 @@
 
 #include "dataplane/crypto_mb.h"
 #include "dataplane/esp_wire.h"
+#include "dataplane/parse.h"
 
 /*
  * RFC 4303 3.4, a burst at a time:
@@ -155,6 +156,17 @@ static void set_ecn(uint8_t *ip, uint8_t family, uint8_t tos, uint8_t ecn)
 	put_u16(ip + 10, (uint16_t)~sum);
 }
 
+/*
+ * The clear packet at mtod, checked as one that came in by a port. The bytes that are there are
+ * m's data_len; the packet may be shorter.
+ */
+static enum drop_reason parse_clear(const struct rte_mbuf *m, struct pkt_info *p)
+{
+	*p = (struct pkt_info){0};
+	enum drop_reason why = parse_ip(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, p);
+	return why == DROP_MALFORMED ? DROP_BAD_INNER : why;
+}
+
 /* Tunnel mode: the inner packet becomes the packet. */
 static enum drop_reason in_tunnel(
 	struct burst *b, unsigned int i, const struct crypto_op *op, uint32_t payload_len)
@@ -167,8 +179,9 @@ static enum drop_reason in_tunnel(
 	rte_pktmbuf_adj(m, skip);
 	m->data_len = (uint16_t)payload_len;
 	m->pkt_len = payload_len;
-	if (esp_inner_parse(m, p) != 0)
-		return DROP_BAD_INNER;
+	enum drop_reason why = parse_clear(m, p);
+	if (why != DROP_NONE)
+		return why;
 	/* RFC 4303 2.6: the next header names what is inside. */
 	if (next_header != (p->family == 4 ? PROTO_IPV4 : PROTO_IPV6))
 		return DROP_BAD_INNER;
@@ -232,8 +245,9 @@ static enum drop_reason in_transport(
 	rte_pktmbuf_adj(m, (uint16_t)(to - rte_pktmbuf_mtod(m, uint8_t *)));
 	m->data_len = (uint16_t)len;
 	m->pkt_len = len;
-	if (esp_inner_parse(m, p) != 0)
-		return DROP_BAD_INNER;
+	enum drop_reason why = parse_clear(m, p);
+	if (why != DROP_NONE)
+		return why;
 	if (is_udp)
 		fix_transport_checksum(b, i);
 	return DROP_NONE;

@@ -11,10 +11,3 @@
  * mtod is the inner IP header (l3_off 0). All else is dropped with its reason, per SA too.
  */
 void esp_in(struct worker_ctx *w, struct burst *b);
-
-/*
- * Parses the IP packet that starts at mtod into pkt (ESP's own small parser for inner packets:
- * the length must fit). 0, or -1 if it is no IP packet.
- */
-int esp_inner_parse(const struct rte_mbuf *m, struct pkt_info *pkt)
-	__attribute__((warn_unused_result));

@@ -239,9 +239,9 @@ bool sa_selectors_match(const struct sa_hot *sa, const struct burst *b, unsigned
 	const struct pkt_info *p = &b->pkt[i];
 	u128 src = packet_addr(p->family, burst_src(b, i));
 	u128 dst = packet_addr(p->family, burst_dst(b, i));
-	bool has = p->flags & PKT_PORTS;
 	/* RFC 4301 4.4.1.1: ICMP's type and code are one number, the same for both ends. */
 	bool is_icmp = p->proto == 1 || p->proto == 58;
+	bool has = p->flags & (is_icmp ? PKT_L4_OK : PKT_PORTS);
 	uint16_t dport = is_icmp ? p->sport : p->dport;
 	for (uint16_t k = 0; k < sa->n_selectors; k++) {
 		const struct sa_selector *s = &sa->selectors[k];

@@ -73,6 +73,7 @@ static void input_signed(struct target *t, unsigned int which, const uint8_t *te
 		20);
 	packet[1] = (uint8_t)(len >> 2 & 3);
 	put_u16(packet + 2, (uint16_t)(28 + len + 16));
+	put_u16(packet + 10, ip4_checksum(packet, 20));
 	put_u32(packet + 20, out->spi);
 	put_u32(packet + 24, (uint32_t)out->seqno.next++);
 	memcpy(packet + 28, text, len);

@@ -5,8 +5,8 @@
 
 #include <rte_eal.h>
 
-#include "dataplane/esp_in.h"
 #include "dataplane/esp_wire.h"
+#include "dataplane/parse.h"
 
 int bench_eal_init(const char *prefix)
 {
@@ -66,8 +66,12 @@ static void set(struct burst *b, struct rte_mbuf *m, enum burst_next next)
 	b->next[i] = (uint8_t)next;
 	b->drop[i] = DROP_NONE;
 	b->sa[i] = b->in_sa[i] = NULL;
-	if (esp_inner_parse(m, &b->pkt[i]) != 0)
-		burst_drop(b, i, DROP_MALFORMED);
+	b->pkt[i] = (struct pkt_info){0};
+	enum drop_reason why = DROP_NO_MBUF;
+	if (m)
+		why = parse_ip(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, &b->pkt[i]);
+	if (why != DROP_NONE)
+		burst_drop(b, i, why);
 }
 
 void bench_set_out(struct bench *t, struct burst *b, struct sa_hot *sa, const void *ip, size_t len)

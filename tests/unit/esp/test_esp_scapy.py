@@ -23,6 +23,11 @@ AEADS = [(GCM, 16, "AES-GCM", 4), (GCM, 24, "AES-GCM", 4), (GCM, 32, "AES-GCM", 
 SUITES = [c + (h,) for c in CIPHERS for h in HMACS] + [a + (None,) for a in AEADS]
 SIZES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 31, 63, 64, 65, 100, 511, 1200, 1380]
 SPI = 0x12345678
+FAMILIES = [(4, 4), (4, 6), (6, 4), (6, 6)]
+ESN_STARTS = [1, 0xfffffff0, 0x100000000, 0x2fffffff5]
+if os.environ.get("ESP_ARCH", "auto") != "auto":
+    # The other code paths of the cipher library: what differs there is the ciphers alone.
+    SIZES, FAMILIES, ESN_STARTS = [0, 5, 16, 65, 511, 1380], FAMILIES[:1], ESN_STARTS[1:2]
 
 
 def name(suite):
@@ -178,7 +183,7 @@ def same_inner(got, want):
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=name)
-@pytest.mark.parametrize("outer,inside", [(4, 4), (4, 6), (6, 4), (6, 6)])
+@pytest.mark.parametrize("outer,inside", FAMILIES)
 def test_tunnel(cli, suite, outer, inside):
     theirs = both(cli, "out", suite, outer)
     for size in SIZES:
@@ -221,9 +226,6 @@ def test_udp_encapsulation(cli, suite, outer, mode):
         want = inner(outer, size, addrs, TCP if size & 1 else UDP)
         packet = in_udp(theirs.encrypt(want), 61507, 4500)
         assert cli.packet("dec", packet) == raw(want)
-
-
-ESN_STARTS = [1, 0xfffffff0, 0x100000000, 0x2fffffff5]
 
 
 @pytest.mark.parametrize("suite", [s for s in SUITES if s[0] not in (DES3, NULL)], ids=name)

@@ -242,6 +242,7 @@ static void test_owners(void **state)
 	static struct burst b;
 	uint8_t packet[64] = {0x45, 0, 0, 64, [8] = 64, [9] = PROTO_ESP, [12] = 192, 0, 2, 99, 192,
 		0, 2, 1, 0, 0, 0x80, 0x33, 0, 0, 0, 1};
+	put_u16(packet + 10, ip4_checksum(packet, 20));
 	assert_int_equal(add(bench.w.sad, &sp, &sa), SAD_OK);
 	assert_int_equal(sa->bucket, 0x33);
 	bench_set_in(&bench, &b, packet, sizeof(packet));
@@ -367,6 +368,7 @@ static void test_selectors_without_ports(void **state)
 	struct sa_hot *sa;
 	assert_int_equal(add(bench.w.sad, &sp, &sa), SAD_OK);
 	uint8_t icmp[28] = {0x45, 0, 0, 28, [8] = 64, [9] = 1, [12] = 1, 2, 3, 4, 5, 6, 7, 8, 8, 0};
+	put_u16(icmp + 10, ip4_checksum(icmp, 20));
 	bench_set_out(&bench, &b, sa, icmp, sizeof(icmp));
 	assert_true(sa_selectors_match(sa, &b, 0));
 	icmp[20] = 0; /* echo reply */
@@ -374,6 +376,8 @@ static void test_selectors_without_ports(void **state)
 	assert_false(sa_selectors_match(sa, &b, 1));
 	icmp[20] = 8;
 	icmp[7] = 10; /* a later fragment, whose first bytes look like an echo request */
+	put_u16(icmp + 10, 0);
+	put_u16(icmp + 10, ip4_checksum(icmp, 20));
 	bench_set_out(&bench, &b, sa, icmp, sizeof(icmp));
 	assert_false(sa_selectors_match(sa, &b, 2));
 	bench_clear(&b);
