@@ -48,10 +48,11 @@ charon {{
   }}
   {lines}
 }}
-swanctl {{ load = pem pkcs1 pkcs8 x509 pubkey openssl random nonce vici }}
+swanctl {{ load = pem pkcs1 pkcs8 x509 pubkey openssl random nonce }}
 """)
 
     def start(self):
+        self.host.run("rm", "-f", "/run/charon.vici")
         self.proc = self.host.start("charon.log", "env", "STRONGSWAN_CONF=/etc/strongswan-test.conf", CHARON)
 
         def ready():
