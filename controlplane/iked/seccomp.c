@@ -56,7 +56,8 @@ static const int common[] = {
 
 /* ike: the transport. */
 static const int ike_only[] = {
-	NR(fstat), /* the region that espd hands over: its size */
+	NR(fstat),   /* the region that espd hands over: its size, */
+	NR(pread64), /* and its header, before it is mapped */
 	NR(newfstatat),
 	NR(eventfd2),
 	NR(connect), /* kernel-UDP transport: the route to a peer, on a socket that sends nothing */
