@@ -11,8 +11,10 @@ static bool needs_ports(const struct spd *spd, const struct burst *b, unsigned i
 	p.proto = parse_fragment_proto(burst_l3(b, i), pkt);
 	if (p.proto != 0 && !parse_proto_has_ports(p.proto))
 		return false;
-	return (b->next[i] == NEXT_SPD_IN && spd_pair_has_ports(spd, IPC_DIR_IN, &p)) ||
-	       spd_pair_has_ports(spd, IPC_DIR_OUT, &p);
+	if (b->next[i] == NEXT_SPD_IN && (pkt->flags & PKT_FROM_SA) == 0 &&
+		spd_pair_has_ports(spd, IPC_DIR_IN, &p))
+		return true;
+	return spd_pair_has_ports(spd, IPC_DIR_OUT, &p);
 }
 
 void fragment_steer(const struct spd *spd, struct burst *b)

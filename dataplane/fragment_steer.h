@@ -8,7 +8,8 @@
  * flow with ports could be the match go to NEXT_REASM with PKT_REJOIN: a later fragment has no
  * ports, so it would pass by another flow than the first, perhaps in clear. All fragments of a
  * datagram are judged alike. At NEXT_SPD_IN both directions count, for the packet will see
- * both. Its place is after parsing and before the fragments are given to their owner worker,
- * and again after decryption if what comes out of tunnels may go on into others.
+ * both; out of an SA only the way out, for its way in is the selectors' affair. Its place is after
+ * parsing and before the fragments are given to their owner worker, and again after decryption if
+ * what comes out of tunnels may go on into others.
  */
 void fragment_steer(const struct spd *spd, struct burst *b);

@@ -5,6 +5,7 @@
 #include "dataplane/esp_in.h"
 #include "dataplane/esp_out.h"
 #include "dataplane/forward.h"
+#include "dataplane/fragment_steer.h"
 #include "dataplane/reassembly.h"
 #include "dataplane/sad.h"
 #include "dataplane/stages.h"
@@ -26,6 +27,11 @@ static void parse(struct worker *w, struct burst *b)
 	struct dp_addresses *a = atomic_load_explicit(&w->dp->addresses, memory_order_acquire);
 
 	parse_burst(&w->ctx, &a->parse, b);
+}
+
+static void steer(struct worker *w, struct burst *b)
+{
+	fragment_steer(w->dp->spd, b);
 }
 
 static void reassemble(struct worker *w, struct burst *b)
@@ -62,12 +68,15 @@ static void route(struct worker *w, struct burst *b)
 static const struct stage inbound[] = {
 	{"link-input", "frames to other stations are dropped", stage_link_input},
 	{"parse", "headers; to us or not, ESP, IKE, never-protected", parse},
+	{"fragment-steer", "RFC 4301 7: transit fragments whose ports matter", steer},
 	{"fragment-owner", "fragments go to the worker that reassembles them", stage_handoff},
-	{"reassemble", "fragments to us", reassemble},
+	{"reassemble", "fragments to us, or steered", reassemble},
 	{"parse-again", "what was reassembled", parse},
 	{"sad", "RFC 4301 5.2 3a: SPI to SA", find_sa},
 	{"sa-owner", "packets of SAs that another worker owns go there", stage_handoff},
 	{"esp-in", "replay window, ICV, decryption, SA's selectors", decrypt},
+	{"fragment-steer", "the same for what came out of an SA", steer},
+	{"reassemble", "here: its fragments came by one SA, so to one worker", reassemble},
 	{"spd-in", "clear-but-protected? to us or onward", stage_spd_in},
 };
 

@@ -68,6 +68,8 @@ static void test_steer(void **state)
 		{4, IPC_DIR_IN, NEXT_SPD_OUT, 0, false, "only out is left"},
 		{4, IPC_DIR_OUT, NEXT_SPD_OUT, PKT_FROM_HOST, true, "the host's own"},
 		{4, IPC_DIR_OUT, NEXT_SPD_IN, PKT_FROM_SA | PKT_TUNNELLED, true, "out of a tunnel"},
+		{4, IPC_DIR_IN, NEXT_SPD_IN, PKT_FROM_SA | PKT_TUNNELLED, false,
+			"out of a tunnel it sees no flow of inbound"},
 		{6, IPC_DIR_OUT, NEXT_SPD_IN, 0, true, "IPv6"},
 		{6, IPC_DIR_OUT, NEXT_SPD_OUT, PKT_FROM_HOST, true, "IPv6 of the host"},
 	};
