@@ -118,6 +118,7 @@ static bool replaces(uint32_t type, const void *body, const struct item *old)
 int manual_store_put(struct manual_store *m, uint32_t type, const void *body)
 {
 	uint32_t len = type_ok(type) ? (uint32_t)ipc_cmd_len(type) : 0;
+	bool is_placed = false;
 	struct item *item;
 
 	if (len == 0)
@@ -130,14 +131,25 @@ int manual_store_put(struct manual_store *m, uint32_t type, const void *body)
 	item->len = len;
 	memcpy(item->body, body, len);
 	for (struct item **at = &m->first; *at;) {
-		if (replaces(type, body, *at))
-			item_remove(m, at);
-		else
+		if (!replaces(type, body, *at)) {
 			at = &(*at)->next;
+			continue;
+		}
+		/* It takes the place of the old one: a path must stay before its SAs. */
+		if (!is_placed && (*at)->type == type) {
+			item->next = *at;
+			*at = item;
+			m->n++;
+			is_placed = true;
+			at = &item->next;
+		}
+		item_remove(m, at);
 	}
-	*m->last = item;
-	m->last = &item->next;
-	m->n++;
+	if (!is_placed) {
+		*m->last = item;
+		m->last = &item->next;
+		m->n++;
+	}
 	return 0;
 }
 
