@@ -264,13 +264,14 @@ class FaqTopology(Topology):
         text = "".join(f'port {tap} device "{devices.format(n=n, dev=dev)}"\n'
                        for n, (tap, dev) in enumerate((("wan", "ext0"), ("lan", "int0"))))
         gateway.write("/etc/penstock/espd.conf", text + conf)
+        before = gateway.log("espd.log").count("privileges:")
         proc = gateway.start("espd.log", program("penstock-espd"), "-d", "-v", *extra)
 
-        def taps():
+        def running():
+            # The TAPs outlive an espd that was killed: only its own word tells that it runs.
             if proc.poll() is not None:
                 raise RuntimeError(f"{gateway.name}: espd ended\n{gateway.log('espd.log')}")
-            return gateway.run("ip", "link", "show", "lan", check=False).returncode == 0 and \
-                gateway.run("ip", "link", "show", "wan", check=False).returncode == 0
-        wait_until(f"{gateway.name}: TAPs of espd\n{gateway.log('espd.log')}", taps)
+            return gateway.log("espd.log").count("privileges:") > before
+        wait_until(f"{gateway.name}: start of espd\n{gateway.log('espd.log')}", running)
         self.configure(gateway)
         return proc
