@@ -1,6 +1,9 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "controlplane/conf/iked_ast.h"
 #include "controlplane/conf/resolve.h"
@@ -142,6 +145,18 @@ static void set_psk_hex(struct iked_parser *p, struct ike_policy *policy, const 
 	}
 }
 
+/* A key that is not there costs its policy alone, at the time of its use. */
+static bool psk_file_readable(struct iked_parser *p, struct ike_policy *policy, const char *path,
+	const struct conf_pos *pos)
+{
+	if (strcmp(path, "-") == 0 || faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0)
+		return true;
+	conf_warning(p->diags, pos, "%s: %s: SAs of policy '%s' will fail for want of their psk",
+		path, strerror(errno), policy->name);
+	policy->psk_file_missing = conf_strdup(path);
+	return false;
+}
+
 static void build_psk(struct iked_parser *p, struct ike_policy *policy, const struct ast_auth *auth)
 {
 	const char *text = auth->value.text;
@@ -150,8 +165,11 @@ static void build_psk(struct iked_parser *p, struct ike_policy *policy, const st
 
 	policy->auth = IKE_AUTH_PSK;
 	if (auth->kind == AST_AUTH_PSK_FILE) {
-		char *key = conf_file_read(&p->lx, text, pos, 2 * PSK_MAX + 2, &len);
+		char *key;
 
+		if (!psk_file_readable(p, policy, text, pos))
+			return;
+		key = conf_file_read(&p->lx, text, pos, 2 * PSK_MAX + 2, &len);
 		if (!key)
 			return;
 		while (len && (key[len - 1] == '\n' || key[len - 1] == '\r'))

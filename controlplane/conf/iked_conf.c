@@ -62,6 +62,7 @@ static void free_policy(struct ike_policy *policy)
 	free(policy->dstid_text);
 	wipe(policy->psk, policy->psk ? policy->psk_len : 0);
 	free(policy->psk);
+	free(policy->psk_file_missing);
 	free(policy->cp);
 	free(policy->iface);
 	free(policy->tag);

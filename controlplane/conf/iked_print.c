@@ -103,6 +103,11 @@ static void print_auth(const struct ike_policy *p, FILE *out)
 		fprintf(out, " %s", words[p->auth]);
 		return;
 	}
+	if (p->psk_file_missing) {
+		fputs(" psk file ", out);
+		conf_print_quoted(out, p->psk_file_missing);
+		return;
+	}
 	fputs(" psk 0x", out);
 	for (size_t i = 0; i < p->psk_len; i++)
 		fprintf(out, "%02x", p->psk[i]);

@@ -105,6 +105,9 @@ struct ike_policy {
 	uint8_t *psk; /* wiped on free; NULL unless IKE_AUTH_PSK. After load it lives only in `key`
 		       */
 	size_t psk_len;
+	/* `psk file` that could not be read (a warning said so): psk is NULL, an SA of this policy
+	 * fails to authenticate, and the other policies are loaded. Else NULL. */
+	char *psk_file_missing;
 	struct ike_cp_option *cp;
 	size_t n_cp;
 	char *iface, *tag, *tap; /* NULL if not written */
