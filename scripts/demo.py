@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "system"))
 from netns import FaqTopology, program, sh, wait_until  # noqa: E402
 
-PREFIX = "penstock"
+PREFIX = os.environ.get("PENSTOCK_DEMO_PREFIX", "penstock")
 STATE = "/run/penstock-demo.json"
 
 SERVER1 = """\
@@ -60,7 +60,7 @@ class Demo:
     # ---- pieces -----------------------------------------------------------------------------
 
     def ctl(self, host, name, *words, check=True):
-        return host.run("sh", "-c", 'exec -a "$0" "$@"', name, program("penstockctl"), *words, check=check)
+        return host.run(program("penstockctl"), name, *words, check=check)
 
     def start_iked(self, host):
         self.iked[host.name] = host.start("iked.log", program("penstock-iked"), "-d", "-v")
@@ -161,7 +161,7 @@ class Demo:
             show(host, f"ping {address}", result.stdout)
             self.prove(f"{host.name} reaches {address}", result.returncode == 0)
         title("clear text, as penstockctl capture shows it to tcpdump")
-        reader = t.server1.start("capture.log", "sh", "-c", 'exec -a penstockctl "$0" -c 4 capture | tcpdump -nr -',
+        reader = t.server1.start("capture.log", "sh", "-c", '"$0" penstockctl -c 4 capture | tcpdump -nr -',
                                  program("penstockctl"))
         time.sleep(0.5)
         self.ping(t.site1, "10.0.2.24", 4)
