@@ -61,7 +61,8 @@ enum ipc_cmd_type {
 	IPC_CMD_FLOW_DELETE,   /* struct ipc_ref */
 	IPC_CMD_FLOW_BIND,     /* struct ipc_flow_bind: an outbound SA serves a flow */
 	IPC_CMD_RESYNC_BEGIN,  /* no body: marks all of the owner's objects as old */
-	IPC_CMD_RESYNC_END,    /* no body: deletes those not added again; the owner is ready */
+	IPC_CMD_RESYNC_END,    /* no body: deletes those not added again (an SA without its keys,
+				* see HELD, is named by SA_UPDATE); the owner is ready */
 	IPC_CMD_SPI_LEASE,     /* struct ipc_spi_lease: n wanted; answered by event SPI_LEASE */
 	IPC_CMD_SPI_RELEASE,   /* struct ipc_spi_lease */
 	IPC_CMD_PUNT_REGISTER, /* struct ipc_punt_register */

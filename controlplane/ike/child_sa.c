@@ -171,14 +171,14 @@ void child_activate(struct ike_engine *engine, struct child_sa *child)
 		espd_sa_update(engine, child->handle_out, IPC_SA_SET_ACTIVE);
 }
 
-void child_mark_replaced(struct ike_engine *engine, struct child_sa *child)
+void child_mark_replaced(struct child_sa *child)
 {
 	if (child->state == CHILD_ACTIVE)
 		child->state = CHILD_REKEYED;
 	child->was_replaced = true;
+	/* espd takes the newest bound SA that is usable: as long as the new one is held, this one
+	 * goes on. */
 	child->rekey_at_ms = UINT64_MAX;
-	if (child->out_loaded)
-		espd_sa_update(engine, child->handle_out, IPC_SA_SET_DYING);
 }
 
 struct child_sa *child_by_handle(const struct ike_engine *engine, uint64_t handle)

@@ -78,7 +78,7 @@ void child_free(struct ike_engine *engine, struct child_sa *child);
 /* The outbound SA of a held child takes the traffic now. */
 void child_activate(struct ike_engine *engine, struct child_sa *child);
 /* New traffic goes to its replacement. */
-void child_mark_replaced(struct ike_engine *engine, struct child_sa *child);
+void child_mark_replaced(struct child_sa *child);
 
 struct child_sa *child_by_handle(const struct ike_engine *engine, uint64_t handle); /* in or out */
 struct child_sa *child_by_spi_out(const struct ike_sa *sa, uint32_t spi_out);

@@ -119,6 +119,7 @@ uint64_t espd_sa_update(struct ike_engine *engine, uint64_t handle, uint32_t wha
 uint64_t espd_sa_delete(struct ike_engine *engine, uint64_t handle);
 /* An SA of an earlier engine. */
 uint64_t espd_held_delete(struct ike_engine *engine, uint64_t handle, uint32_t generation);
+uint64_t espd_held_keep(struct ike_engine *engine, uint64_t handle, uint32_t generation);
 uint64_t espd_held_bind(struct ike_engine *engine, uint64_t flow, uint64_t sa, uint32_t generation);
 uint64_t espd_sa_query(struct ike_engine *engine, uint64_t handle);
 uint64_t espd_flow_add(struct ike_engine *engine, const struct flow_pair *pair, bool out);

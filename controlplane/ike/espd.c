@@ -226,6 +226,17 @@ uint64_t espd_flow_bind(struct ike_engine *engine, uint64_t flow, uint64_t sa)
 	return c->header.number;
 }
 
+uint64_t espd_held_keep(struct ike_engine *engine, uint64_t handle, uint32_t generation)
+{
+	struct ike_command *c = command_add(
+		engine, IPC_CMD_SA_UPDATE, sizeof(struct ipc_sa_update));
+
+	if (!c)
+		return 0;
+	c->body.sa_update.sa = (struct ipc_ref){.handle = handle, .generation = generation};
+	return c->header.number;
+}
+
 uint64_t espd_held_bind(struct ike_engine *engine, uint64_t flow, uint64_t sa, uint32_t generation)
 {
 	struct ike_command *c = command_add(

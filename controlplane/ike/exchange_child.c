@@ -248,7 +248,7 @@ static void answer_with_child(struct ike_sa *sa, const struct ike_message *m,
 		engine->stats.children_rekeyed++;
 		old->replaced_by = child->handle_in;
 		if (!note_rival(sa, old, child, &ni, &nr))
-			child_mark_replaced(engine, old);
+			child_mark_replaced(old);
 	}
 	ike_response_send(sa, IKE_EXCHANGE_CREATE_CHILD_SA, message_id, b, child->in_command);
 }
@@ -296,12 +296,12 @@ void child_request_input(struct ike_sa *sa)
 /* ---- the initiator reads the answer ------------------------------------------------------ */
 
 /* The peer's own rekey replaced the child; the peer deletes the old one. */
-static void rival_stands(struct ike_sa *sa, struct child_sa *old, struct child_sa *rival)
+static void rival_stands(struct child_sa *old, struct child_sa *rival)
 {
 	if (!old)
 		return;
 	old->replaced_by = rival->handle_in;
-	child_mark_replaced(sa->engine, old);
+	child_mark_replaced(old);
 }
 
 static struct child_sa *live_rival(const struct ike_sa *sa, const struct ike_attempt *a)
@@ -369,7 +369,7 @@ static void refused(struct ike_sa *sa, struct ike_attempt *a, struct child_sa *o
 		ike_notify_str(error));
 	engine->stats.temporary_failures += error == IKE_N_TEMPORARY_FAILURE;
 	if (rival) {
-		rival_stands(sa, old, rival);
+		rival_stands(old, rival);
 		return;
 	}
 	switch (error) {
@@ -418,19 +418,19 @@ static void replaced(struct ike_sa *sa, struct ike_attempt *a, struct child_sa *
 		sa_log(sa, LOG_LVL_INFO, "resolving simultaneous CHILD SA rekeying");
 	if (rival && we_lose(a, theirs)) {
 		child_install(engine, made, false, true);
-		rival_stands(sa, old, rival);
+		rival_stands(old, rival);
 		child_want_delete(engine, made);
 		return;
 	}
 	child_install(engine, made, false, false);
 	if (rival) {
 		rival->replaced_by = made->handle_in;
-		child_mark_replaced(engine, rival);
+		child_mark_replaced(rival);
 	}
 	if (!old)
 		return;
 	old->replaced_by = made->handle_in;
-	child_mark_replaced(engine, old);
+	child_mark_replaced(old);
 	child_want_delete(engine, old);
 }
 

@@ -90,6 +90,13 @@ void held_free(struct ike_engine *engine)
 	}
 }
 
+/* A resync ends what was not named again: held SAs are named by an update that changes nothing. */
+static void keep_held(struct ike_engine *engine)
+{
+	for (const struct held_sa *h = engine->held; h; h = h->next)
+		espd_held_keep(engine, h->handle, h->generation);
+}
+
 /* The flows of policies take the held SAs of their peer, so that traffic goes on. */
 static void bind_held(struct ike_engine *engine)
 {
@@ -169,6 +176,7 @@ void resync_if_ready(struct ike_engine *engine)
 		return;
 	espd_simple(engine, IPC_CMD_RESYNC_BEGIN);
 	engine->n_restoring = 0;
+	keep_held(engine);
 	for (struct ike_sa *sa = engine->sas; sa; sa = sa->next)
 		push_sa(engine, sa);
 	flows_push(engine);
