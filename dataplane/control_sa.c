@@ -318,6 +318,7 @@ uint32_t control_sa_update(struct control *c, uint32_t owner, const struct ipc_s
 		return error;
 	if (!sa->hot)
 		return IPC_E_BUSY;
+	sa->is_old = false; /* resync: its owner has it still, with or without its keys */
 	if ((u->what & IPC_SA_SET_ACTIVE) && sa->is_held) {
 		sa->is_held = false;
 		sa_set_state(sa->hot, SA_LIVE);
