@@ -249,6 +249,19 @@ void child_timeout(struct ike_engine *engine, struct child_sa *child)
 		child_want_rekey(engine, child);
 }
 
+bool child_is_known(const struct child_sa *child, uint64_t now_ms)
+{
+	/* A peer that has not asked again for so long has our answer, or is gone. */
+	return !child->is_unconfirmed || now_ms - child->created_ms >= (uint64_t)RETRANSMIT_MS
+									       << (RETRANSMITS + 1);
+}
+
+void child_confirm_all(struct ike_sa *sa)
+{
+	for (struct child_sa *child = sa->children; child; child = child->next)
+		child->is_unconfirmed = false;
+}
+
 void child_want_rekey(struct ike_engine *engine, struct child_sa *child)
 {
 	(void)engine;

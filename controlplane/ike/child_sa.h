@@ -31,11 +31,13 @@ struct child_sa {
 	bool is_initiator; /* of the exchange that made it: which keys are ours */
 	bool is_transport, has_esn, no_tfc;
 	bool in_loaded, out_loaded;
-	bool is_held;      /* outbound waits for the peer to use the new SA (RFC 7296 2.8) */
-	bool is_rekeying;  /* our request to replace it is queued or out */
-	bool wants_delete; /* espd failed, or a limit was hit: delete it when possible */
-	bool was_replaced; /* by a rekey: the inbound SA lingers */
-	uint16_t group;    /* of PFS, 0 none */
+	bool is_held;        /* outbound waits for the peer to use the new SA (RFC 7296 2.8) */
+	bool is_unconfirmed; /* we answered; the peer may not have seen it yet: see child_is_known
+			      */
+	bool is_rekeying;    /* our request to replace it is queued or out */
+	bool wants_delete;   /* espd failed, or a limit was hit: delete it when possible */
+	bool was_replaced;   /* by a rekey: the inbound SA lingers */
+	uint16_t group;      /* of PFS, 0 none */
 	const struct transform *encr, *integ; /* integ NULL with an AEAD */
 	struct ike_child_keys keys;
 	struct ts_pair *pairs; /* owned */
@@ -90,6 +92,13 @@ size_t child_count(const struct ike_sa *sa);
 /* Rekey time, expiry and the end of lingering; all timers of a child. */
 uint64_t child_deadline(const struct child_sa *child);
 void child_timeout(struct ike_engine *engine, struct child_sa *child);
+
+/*
+ * Does the peer surely know this child? Until a later request of the peer, or a packet, shows
+ * that our answer arrived, a rekey or DELETE of it would meet CHILD_SA_NOT_FOUND.
+ */
+bool child_is_known(const struct child_sa *child, uint64_t now_ms);
+void child_confirm_all(struct ike_sa *sa);
 
 /* Queues the exchange, unless it is on its way already. */
 void child_want_rekey(struct ike_engine *engine, struct child_sa *child);

@@ -74,7 +74,8 @@ void sa_state_input(struct ike_engine *engine, const struct ipc_sa_state *state)
 	struct ike_sa *sa = child->sa;
 
 	if (state->why & IPC_SA_WHY_FIRST && state->handle == child->handle_in)
-		child->is_held = false; /* espd has moved the flows itself (RFC 7296 2.8) */
+		child->is_held = child->is_unconfirmed =
+			false; /* espd has moved the flows itself (RFC 7296 2.8) */
 	if (state->why & IPC_SA_WHY_HARD)
 		child_expire(engine, child);
 	else if (state->why & (IPC_SA_WHY_SOFT | IPC_SA_WHY_WRAP) && ike_sa_is_live(sa))

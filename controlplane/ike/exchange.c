@@ -171,6 +171,9 @@ static void dispatch(struct ike_sa *sa)
 	const struct ike_header *h = &sa->engine->msg->hdr;
 	bool is_response = ike_header_is_response(h);
 
+	/* A further request: the peer has our answer to the one before (RFC 7296 2.3). */
+	if (!is_response)
+		child_confirm_all(sa);
 	if (sa->state < IKE_SA_ESTABLISHED) {
 		if (h->exchange == IKE_EXCHANGE_AUTH && is_response == sa->is_initiator)
 			(is_response ? auth_response_input : auth_request_input)(sa);

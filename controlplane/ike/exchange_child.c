@@ -115,6 +115,10 @@ void child_request_send(struct ike_sa *sa, struct ike_task *task)
 		/* Replaced or deleted while the task waited. */
 		if (!old || old->sa != sa || old->state != CHILD_ACTIVE)
 			return;
+		if (!child_is_known(old, engine->now_ms)) {
+			later(sa, task);
+			return;
+		}
 	}
 	uint32_t spi_in = espd_spi_take(engine);
 
@@ -242,6 +246,7 @@ static void answer_with_child(struct ike_sa *sa, const struct ike_message *m,
 	}
 	struct ike_builder *b = ike_builder_begin(engine);
 
+	child->is_unconfirmed = true;
 	child_put_answer(sa, b, agreed, spi_in, &nr, dh);
 	child_install(engine, child, old != NULL, false);
 	if (old) {

@@ -10,7 +10,7 @@
  * an empty request goes out if something was sent but nothing came in, or if no IKE message
  * came for DPD_SILENCE_MS. Its retransmissions then decide.
  */
-enum { DELETES_MAX = 64, KEEP_AFTER_DELETE_MS = 10 * 1000 };
+enum { DELETES_MAX = 64, KEEP_AFTER_DELETE_MS = 10 * 1000, CONFIRM_RETRY_MS = 500 };
 
 void informational_send_delete_child(struct ike_sa *sa, struct ike_task *task)
 {
@@ -21,6 +21,13 @@ void informational_send_delete_child(struct ike_sa *sa, struct ike_task *task)
 	/* RFC 7296 1.4.1: the peer may have deleted it meanwhile. */
 	if (!spi_in || (child && (child->sa != sa || child->state == CHILD_LINGER)))
 		return;
+	if (child && !child_is_known(child, sa->engine->now_ms)) {
+		struct ike_task *again = ike_task_add(sa, IKE_TASK_DELETE_CHILD, task->child, NULL);
+
+		if (again)
+			again->not_before_ms = sa->engine->now_ms + CONFIRM_RETRY_MS;
+		return;
+	}
 	if (child)
 		child->state = CHILD_DELETING;
 	b = ike_builder_begin(sa->engine);

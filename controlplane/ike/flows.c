@@ -335,27 +335,6 @@ static uint16_t flow_port(const struct traffic_selector *ts)
 	return ts->port_lo == ts->port_hi ? ts->port_lo : 0;
 }
 
-void flows_bind_child(struct ike_engine *engine, struct child_sa *child)
-{
-	for (size_t i = 0; i < child->n_pairs; i++) {
-		const struct ts_pair *p = &child->pairs[i];
-		struct ip_prefix src[PREFIXES_A_SIDE], dst[PREFIXES_A_SIDE];
-		size_t n_src = range_to_prefixes(&p->local.range, src, PREFIXES_A_SIDE);
-		size_t n_dst = range_to_prefixes(&p->remote.range, dst, PREFIXES_A_SIDE);
-
-		for (size_t s = 0; s < n_src && s < PREFIXES_A_SIDE; s++)
-			for (size_t d = 0; d < n_dst && d < PREFIXES_A_SIDE; d++) {
-				struct flow_pair like = {.src = src[s],
-					.dst = dst[d],
-					.src_port = flow_port(&p->local),
-					.dst_port = flow_port(&p->remote),
-					.proto = p->local.proto};
-
-				bind_one(engine, child, &like);
-			}
-	}
-}
-
 static struct ts_pair pair_of_flow(const struct flow_pair *flow)
 {
 	struct ts_pair pair = {.local = {.range = prefix_range(&flow->negotiated_src),
@@ -369,6 +348,67 @@ static struct ts_pair pair_of_flow(const struct flow_pair *flow)
 	if (flow->dst_port)
 		pair.remote.port_lo = pair.remote.port_hi = flow->dst_port;
 	return pair;
+}
+
+/* A packet's own pair beside the wider one that it is part of needs no flow. */
+static bool is_inside_another(const struct child_sa *child, size_t i)
+{
+	for (size_t j = 0; j < child->n_pairs; j++)
+		if (j != i && narrow_pair_contains(&child->pairs[j], &child->pairs[i]) &&
+			(j < i || !narrow_pair_contains(&child->pairs[i], &child->pairs[j])))
+			return true;
+	return false;
+}
+
+static bool child_covers(const struct child_sa *child, const struct flow_pair *flow)
+{
+	struct ts_pair ts = pair_of_flow(flow);
+
+	for (size_t i = 0; i < child->n_pairs; i++)
+		if (narrow_pair_contains(&child->pairs[i], &ts))
+			return true;
+	return false;
+}
+
+/* Narrower flows of an earlier child go on with the one that covers them now. */
+static void bind_covered(
+	struct ike_engine *engine, const struct child_sa *child, struct flow_pair *list)
+{
+	for (struct flow_pair *flow = list; flow; flow = flow->next) {
+		if (flow->tunnel != child->sa->tunnel || flow->bound_out == child->handle_out ||
+			!flow->is_loaded || !child_covers(child, flow))
+			continue;
+		flow->bound_out = child->handle_out;
+		if (engine->is_coupled && child->out_loaded)
+			espd_flow_bind(engine, flow->handle_out, child->handle_out);
+	}
+}
+
+static void bind_pair(struct ike_engine *engine, struct child_sa *child, const struct ts_pair *p)
+{
+	struct ip_prefix src[PREFIXES_A_SIDE], dst[PREFIXES_A_SIDE];
+	size_t n_src = range_to_prefixes(&p->local.range, src, PREFIXES_A_SIDE);
+	size_t n_dst = range_to_prefixes(&p->remote.range, dst, PREFIXES_A_SIDE);
+
+	for (size_t s = 0; s < n_src && s < PREFIXES_A_SIDE; s++)
+		for (size_t d = 0; d < n_dst && d < PREFIXES_A_SIDE; d++) {
+			struct flow_pair like = {.src = src[s],
+				.dst = dst[d],
+				.src_port = flow_port(&p->local),
+				.dst_port = flow_port(&p->remote),
+				.proto = p->local.proto};
+
+			bind_one(engine, child, &like);
+		}
+}
+
+void flows_bind_child(struct ike_engine *engine, struct child_sa *child)
+{
+	for (size_t i = 0; i < child->n_pairs; i++)
+		if (!is_inside_another(child, i))
+			bind_pair(engine, child, &child->pairs[i]);
+	bind_covered(engine, child, engine->flows.policy_flows);
+	bind_covered(engine, child, engine->flows.sa_flows);
 }
 
 /* Another child that serves the flow, the newest one; the list has the newest first. */

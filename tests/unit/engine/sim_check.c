@@ -66,6 +66,20 @@ static void receive(struct sim_node *node, struct sim_esp_sa *in)
 	sim_later(node, 1, &event);
 }
 
+/* No SA for a packet: espd reports it (and drops the packet). */
+static void acquire_for(struct sim_node *node, const struct sim_flow *flow)
+{
+	const struct ip_addr *s = &flow->flow.src.addr, *d = &flow->flow.dst.addr;
+	struct ike_input in = {.type = IKE_IN_ACQUIRE};
+
+	in.event.acquire = (struct ipc_acquire){.flow = flow->flow.flow.handle,
+		.policy = flow->flow.policy,
+		.packet = {
+			.src = {.range = {*s, *s}, .proto = 17, .port_lo = 4000, .port_hi = 4000},
+			.dst = {.range = {*d, *d}, .proto = 17, .port_lo = 53, .port_hi = 53}}};
+	sim_later(node, 1, &in);
+}
+
 void sim_traffic(struct sim *sim)
 {
 	for (int i = 0; i < SIM_NODES; i++) {
@@ -83,6 +97,8 @@ void sim_traffic(struct sim *sim)
 			sim->packets_sent++;
 			if (out)
 				out->packets++;
+			else
+				acquire_for(node, flow);
 			if (in && same_keys(out, in))
 				receive(&sim->node[1 - i], in);
 			else
