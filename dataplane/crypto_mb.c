@@ -7,6 +7,7 @@
 
 #include <rte_prefetch.h>
 
+#include "dataplane/esp_wire.h"
 #include "shared/wipe.h"
 
 /*
@@ -180,12 +181,6 @@ struct group {
 static struct crypto_op *group_op(const struct group *g, unsigned int k)
 {
 	return &g->ops[g->at[k]];
-}
-
-static void put_u32(uint8_t *at, uint32_t v)
-{
-	v = __builtin_bswap32(v);
-	memcpy(at, &v, 4);
 }
 
 /* salt, then the IV on the wire: RFC 4106 4, RFC 3686 4, RFC 7634 2. */

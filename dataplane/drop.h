@@ -9,7 +9,7 @@
 #define DROP_REASONS(X)                                                                            \
 	X(NONE, "none", "not dropped")                                                             \
 	X(NOT_READY, "not-ready", "flows are not installed yet: an owner has not finished resync") \
-	X(OTHER_STATION, "other-station", "the frame is addressed to another station")            \
+	X(OTHER_STATION, "other-station", "the frame is addressed to another station")             \
 	X(MALFORMED, "malformed", "a header is too short, has a wrong length or a wrong version")  \
 	X(BAD_CHECKSUM, "bad-checksum", "the IPv4 header checksum is wrong")                       \
 	X(BAD_SOURCE, "bad-source", "the source address may not be a source (RFC 1812 5.3.7)")     \

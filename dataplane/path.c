@@ -4,14 +4,7 @@
 
 #include <rte_malloc.h>
 
-#define PROTO_UDP 17
-#define PROTO_ESP 50
-
-static void put_u16(uint8_t *at, uint16_t v)
-{
-	at[0] = (uint8_t)(v >> 8);
-	at[1] = (uint8_t)v;
-}
+#include "dataplane/esp_wire.h"
 
 int path_init(struct path *p, const struct endpoint *local, const struct endpoint *remote,
 	uint32_t flags, uint16_t mtu)
