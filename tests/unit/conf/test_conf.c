@@ -193,6 +193,13 @@ static const struct bad_row bad[] = {
 	{ESPD, "idle fast", "1:6: unexpected 'fast', expected adaptive or spin"},
 	{ESPD, "run-dir \"x\"", "1:9: run-dir 'x', expected an absolute path"},
 	{ESPD, "port a device x\nport a device y", "2:6: port 'a' has the name or tap"},
+	{ESPD, "replay-window 32", "1:15: replay-window 32, expected 64 to 4096"},
+	{ESPD, "port a device x mtu 100", "1:21: mtu 100, expected 576 to 9000"},
+	{ESPD, "port a device \"\"", "1:6: port 'a' has an empty device"},
+	{ESPD, "port averyverylongname device x", "1:6: port 'averyverylongname' with tap"},
+	{ESPD, "default drop", "1:9: unexpected 'drop', expected"},
+	{ESPD, "max-sa 1\nmbufs 1", "1:8: max-sa 1, expected 16 to"},
+	{ESPD, "hugepages \"huge\"", "1:11: hugepages 'huge', expected an absolute path"},
 	{ESPD, "port a device x mac 01:00:00:00:00:01", "1:21: mac '01:00:00:00:00:01', expected"},
 };
 
@@ -244,6 +251,13 @@ static const struct good_row good[] = {
 	{IPSEC, "flow in from 10.0.0.1 to 10.0.0.2",
 		"flow esp in from 10.0.0.1 to 10.0.0.2 peer 10.0.0.1 type require\n", ""},
 	{ESPD, "", "workers 1\ndefault pass\nstrict-inbound yes\nreplay-window 1024\n", ""},
+	{ESPD, "workers { cpu 3, cpu 1 }\nidle spin\nstandalone\ndefault deny",
+		"workers { cpu 3, cpu 1 }\ndefault deny\n", ""},
+	{ESPD, "hugepages \"/dev/h\"\nmemory 64\nmbufs 1024\neal-args \"-l 0 --log x\"",
+		"memory 64\nmbufs 1024\nhugepages \"/dev/h\"\neal-args \"-l 0 --log x\"\n", ""},
+	{ESPD, "port a device x mac \"02:00:00:00:00:0a\" queues 2 tap t",
+		"port \"a\" device \"x\" tap \"t\" mac \"02:00:00:00:00:0a\" queues 2\n", ""},
+	{ESPD, "workers 4\nworkers shared", "workers shared\n", ""},
 	{ESPD, "port wan device \"net_tap0,iface=x\" mtu 1400",
 		"port \"wan\" device \"net_tap0,iface=x\" "
 		"tap \"wan\" mtu 1400\n",
