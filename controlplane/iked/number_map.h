@@ -18,6 +18,7 @@ struct number_run {
 struct number_map {
 	struct number_run *runs;
 	size_t n, cap;
+	uint64_t last_ring; /* the highest sent */
 };
 
 void number_map_fini(struct number_map *map);
