@@ -71,15 +71,40 @@ static void move_to(struct ike_sa *sa, const struct endpoint *remote)
 		espd_path_set(sa->engine, sa);
 }
 
+/* The peer took another port, 4500 for 500 above all: our end moves with it. */
+static void change_ports(struct ike_sa *sa, const struct ike_datagram *in)
+{
+	sa->local = in->local;
+	sa->remote = in->remote;
+	sa->uses_marker = in->has_marker;
+	if (sa->has_path)
+		espd_path_set(sa->engine, sa);
+}
+
 void nat_follow(struct ike_sa *sa, const struct ike_datagram *in)
 {
-	/* RFC 7296 2.23: answers go to where the authenticated message came from, and a peer behind
-	 * NAT is followed; who is behind NAT itself must not follow. */
-	if (!sa->peer_is_natted || sa->we_are_natted || !sa->uses_marker)
+	bool same_peer = addr_equal(&sa->remote.addr, &in->remote.addr);
+
+	if (endpoint_equal(&sa->remote, &in->remote) && endpoint_equal(&sa->local, &in->local) &&
+		sa->uses_marker == in->has_marker)
 		return;
-	if (!in->has_marker || endpoint_equal(&sa->remote, &in->remote))
+	/* RFC 7296 2.23: the initiator floats with IKE_AUTH; through a NAT the address, too, may
+	 * be another one on the new port. */
+	if (!sa->is_initiator && sa->state < IKE_SA_ESTABLISHED) {
+		change_ports(sa, in);
 		return;
-	move_to(sa, &in->remote);
+	}
+	if (ike_header_is_response(&sa->engine->msg->hdr) || sa->we_are_natted)
+		return;
+	/* RFC 7296 2.23: a peer behind NAT is followed to where its authenticated message came
+	 * from; another one only to another port of its address. */
+	if (sa->peer_is_natted && in->has_marker) {
+		sa->local = in->local;
+		sa->uses_marker = true;
+		move_to(sa, &in->remote);
+	} else if (!sa->peer_is_natted && same_peer) {
+		change_ports(sa, in);
+	}
 }
 
 void nat_change_input(struct ike_engine *engine, const struct ipc_nat_change *change)

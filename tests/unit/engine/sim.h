@@ -37,6 +37,7 @@ struct sim_espd {
 	struct sim_esp_sa *sas; /* SIM_SAS */
 	struct sim_flow flows[SIM_FLOWS];
 	uint64_t n_commands, n_paths, serial;
+	struct ipc_path last_path;
 	uint32_t next_index;
 	uint64_t last_number;   /* of the commands: must ascend */
 	uint64_t busy_until_ms; /* commands take effect in order */

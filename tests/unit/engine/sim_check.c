@@ -195,11 +195,14 @@ static void check_node(struct sim *sim, int index)
 			fail_msg("%c: outbound SPI 0x%08x has no equal at the peer", node->name,
 				out->add.spi);
 		assert_int_equal(out->n_selectors, out->add.n_selectors_total);
+		/* The path leads where the peer is, through its NAT. */
+		assert_true(addr_equal(&out->add.tunnel_dst, &peer->outside));
 	}
 	for (size_t f = 0; f < SIM_FLOWS; f++) {
 		const struct sim_flow *flow = &node->espd.flows[f];
 
-		if (flow->is_used && flow->flow.type == IPC_FLOW_REQUIRE && !serving(node, flow))
+		if (flow->is_used && flow->flow.type == IPC_FLOW_REQUIRE &&
+			addr_equal(&flow->flow.peer, &peer->outside) && !serving(node, flow))
 			fail_msg("%c: a flow without a usable SA", node->name);
 	}
 }

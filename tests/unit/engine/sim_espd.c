@@ -220,6 +220,7 @@ static uint32_t apply(struct sim_node *node, const struct ike_command *c)
 		return 0;
 	case IPC_CMD_PATH_SET:
 		node->espd.n_paths++;
+		node->espd.last_path = c->body.path;
 		return 0;
 	case IPC_CMD_PATH_DELETE:
 		assert_true(node->espd.n_paths > 0);
