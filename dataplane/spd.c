@@ -431,7 +431,8 @@ void spd_stats_get(const struct spd *spd, struct spd_stats *out)
 					     spd_hash_memory(&t->cells) + spd_hash_memory(&t->rest);
 			for (unsigned i = 0; i < SPD_N_LENS; i++)
 				if (t->tuples[i] != NULL)
-					out->memory_bytes += SPD_N_LENS * sizeof(struct spd_tuple);
+					out->memory_bytes += SPD_N_LENS * sizeof(struct spd_tuple) +
+							     (SPD_N_LENS + 1) * sizeof(uint32_t);
 			out->table[d][f].n_src_lens = t->n_src_lens;
 			out->table[d][f].n_dst_lens = t->n_dst_lens;
 			out->table[d][f].n_tuples = t->n_tuples;

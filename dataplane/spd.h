@@ -28,7 +28,11 @@
 
 struct spd; /* opaque */
 
-#define SPD_BOUND_DEFAULT 1024 /* memory touches a look-up */
+/*
+ * Memory touches a look-up. Enough for all pairs of 25 nested IPv4 lengths (2701) or of a dozen
+ * IPv6 lengths (673); usual sets need less than 100.
+ */
+#define SPD_BOUND_DEFAULT 4096
 #define SPD_FLOWS_DEFAULT 1048576
 #define SPD_WORKERS_MAX 64
 

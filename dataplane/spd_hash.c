@@ -151,7 +151,8 @@ static int hash_grow(struct spd_hash *h, void *object)
 	for (;; n *= 2) {
 		int rc;
 
-		if (n == 0 || n > 1u << 28)
+		/* Objects whose whole hashes are equal are not parted by any number of buckets. */
+		if (n > 1u << 28 || n / 4 > h->n + N_FIRST)
 			return -1;
 		fresh = buckets_create(n);
 		if (fresh == NULL)

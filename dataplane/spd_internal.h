@@ -68,6 +68,13 @@ struct spd_table {
 	uint64_t seed;
 	struct spd_len_counts src_counts, dst_counts;
 	struct spd_tuple *tuples[SPD_N_LENS]; /* rows by source length, made when needed */
+	/*
+	 * By source length: how many of its nodes have cells with w destination lengths, and the
+	 * largest w. A packet meets one node a length, so the sum of these limits its cell probes.
+	 */
+	uint32_t *widths[SPD_N_LENS];
+	uint8_t widest[SPD_N_LENS];
+	uint32_t n_cell_probes; /* sum of widest */
 	uint32_t n_src_lens, n_dst_lens, n_tuples, n_classes;
 	uint32_t n_keys[SPD_N_CLASSES];
 	_Atomic uint32_t classes; /* bit c: n_keys[c] is not zero; readers look at it */

@@ -25,17 +25,20 @@ void spd_table_fini(struct spd_table *t)
 	spd_hash_fini(&t->dst_nodes);
 	spd_hash_fini(&t->cells);
 	spd_hash_fini(&t->rest);
-	for (unsigned i = 0; i < SPD_N_LENS; i++)
+	for (unsigned i = 0; i < SPD_N_LENS; i++) {
 		free(t->tuples[i]);
+		free(t->widths[i]);
+	}
 }
 
 /*
- * A look-up probes each source length, each destination length, each pair of lengths that has
- * cells, and in the cells of a pair each class of keys, once at most.
+ * A look-up probes each source length and each destination length once at most, at the one node
+ * of a source length a cell for each destination length that node has, and in the cells of a
+ * pair of lengths each class of keys once.
  */
 uint32_t spd_table_bound(const struct spd_table *t)
 {
-	uint32_t probes = t->n_src_lens + t->n_dst_lens + t->n_tuples + t->n_classes;
+	uint32_t probes = t->n_src_lens + t->n_dst_lens + t->n_cell_probes + t->n_classes;
 
 	return probes == 0 ? 0 : probes * SPD_PROBE_MAX + 1;
 }
@@ -67,7 +70,27 @@ static struct spd_tuple *tuple_of(struct spd_table *t, unsigned src_len, unsigne
 {
 	if (t->tuples[src_len] == NULL)
 		t->tuples[src_len] = calloc(SPD_N_LENS, sizeof(struct spd_tuple));
-	return t->tuples[src_len] == NULL ? NULL : &t->tuples[src_len][dst_len];
+	if (t->widths[src_len] == NULL)
+		t->widths[src_len] = calloc(SPD_N_LENS + 1, sizeof(uint32_t));
+	if (t->tuples[src_len] == NULL || t->widths[src_len] == NULL)
+		return NULL;
+	return &t->tuples[src_len][dst_len];
+}
+
+/* A source node has now `width` destination lengths, and had one more or less. */
+static void count_width(struct spd_table *t, unsigned src_len, unsigned width, int step)
+{
+	uint32_t *widths = t->widths[src_len];
+	unsigned before = width - step, widest = t->widest[src_len];
+
+	widths[before] -= before > 0;
+	widths[width] += width > 0;
+	if (width > widest)
+		widest = width;
+	while (widest > 0 && widths[widest] == 0)
+		widest--;
+	t->n_cell_probes += widest - t->widest[src_len];
+	t->widest[src_len] = widest;
 }
 
 static void count_cell(struct spd_table *t, struct spd_tuple *tuple, int step)
@@ -198,7 +221,7 @@ static void node_release(struct spd_table *t, bool is_src, struct spd_node *node
 }
 
 /* 0 or -1 (memory). */
-static int node_len_add(struct spd_node *src, uint8_t len)
+static int node_len_add(struct spd_table *t, struct spd_node *src, uint8_t len)
 {
 	struct spd_len_count *grown;
 
@@ -213,10 +236,11 @@ static int node_len_add(struct spd_node *src, uint8_t len)
 	src->counts = grown;
 	grown[src->n_counts++] = (struct spd_len_count){.n = 1, .len = len};
 	lens_set(&src->dst_lens, len, true);
+	count_width(t, src->len, src->n_counts, 1);
 	return 0;
 }
 
-static void node_len_remove(struct spd_node *src, uint8_t len)
+static void node_len_remove(struct spd_table *t, struct spd_node *src, uint8_t len)
 {
 	for (unsigned i = 0; i < src->n_counts; i++) {
 		if (src->counts[i].len != len)
@@ -224,6 +248,7 @@ static void node_len_remove(struct spd_node *src, uint8_t len)
 		if (--src->counts[i].n == 0) {
 			lens_set(&src->dst_lens, len, false);
 			src->counts[i] = src->counts[--src->n_counts];
+			count_width(t, src->len, src->n_counts, -1);
 		}
 		return;
 	}
@@ -235,7 +260,7 @@ static struct spd_cell *cell_create(struct spd_table *t, struct spd_node *src, s
 	struct spd_cell_key key = {.src = src, .dst = dst};
 	struct spd_cell *cell = line_alloc(sizeof(*cell));
 
-	if (cell == NULL || node_len_add(src, dst->len) != 0) {
+	if (cell == NULL || node_len_add(t, src, dst->len) != 0) {
 		free(cell);
 		return NULL;
 	}
@@ -243,7 +268,7 @@ static struct spd_cell *cell_create(struct spd_table *t, struct spd_node *src, s
 	cell->dst = dst;
 	cell->hash = spd_cell_hash(t, &key);
 	if (spd_hash_add(&t->cells, cell) != 0) {
-		node_len_remove(src, dst->len);
+		node_len_remove(t, src, dst->len);
 		free(cell);
 		return NULL;
 	}
@@ -263,7 +288,7 @@ static void cell_release(struct spd_table *t, struct spd_cell *cell)
 			return;
 	spd_hash_remove(&t->cells, cell);
 	count_cell(t, &t->tuples[src->len][dst->len], -1);
-	node_len_remove(src, dst->len);
+	node_len_remove(t, src, dst->len);
 	src->n_cells--;
 	dst->n_cells--;
 	node_release(t, true, src);
@@ -290,19 +315,31 @@ static struct spd_cell *cell_get(struct spd_table *t, const struct ipc_flow *f)
 	return cell;
 }
 
+/* How many destination lengths the flow's source node would have with the flow. */
+static unsigned width_with(const struct spd_table *t, const struct ipc_flow *f)
+{
+	struct spd_prefix_key key = prefix_key_of(&f->src);
+	const struct spd_node *src = node_find(t, &t->src_nodes, &key);
+	uint64_t w;
+
+	if (src == NULL)
+		return 1;
+	w = atomic_load_explicit(&src->dst_lens.w[f->dst.len / 64], memory_order_relaxed);
+	return src->n_counts + (w >> (f->dst.len % 64) & 1 ? 0u : 1u);
+}
+
 /* What the bound would be with one more key of this cell's lengths and class. */
 static uint32_t bound_with(
 	const struct spd_table *t, const struct spd_tuple *tuple, const struct ipc_flow *f)
 {
-	unsigned class = class_of(f);
-	uint32_t more = 0;
+	unsigned class = class_of(f), width = width_with(t, f);
+	uint32_t probes = t->n_src_lens + t->n_dst_lens + t->n_cell_probes + t->n_classes;
 
-	more += t->src_counts.n[f->src.len] == 0;
-	more += t->dst_counts.n[f->dst.len] == 0;
-	more += tuple->n_cells == 0;
-	more += class != 0 && tuple->n_keys[class] == 0;
-	return (t->n_src_lens + t->n_dst_lens + t->n_tuples + t->n_classes + more) * SPD_PROBE_MAX +
-	       1;
+	probes += t->src_counts.n[f->src.len] == 0;
+	probes += t->dst_counts.n[f->dst.len] == 0;
+	probes += width > t->widest[f->src.len] ? width - t->widest[f->src.len] : 0;
+	probes += class != 0 && tuple->n_keys[class] == 0;
+	return probes * SPD_PROBE_MAX + 1;
 }
 
 /* ipsec.conf's and our own before the engines'; then the newer. */

@@ -265,6 +265,61 @@ static void test_bound_refused(void **state)
 	spd_destroy(spd);
 }
 
+/* Realistic sets are never refused: all pairs of nested lengths, and their bound is as told. */
+static void test_bound_nested(void **state)
+{
+	static const uint8_t lens6[] = {0, 16, 29, 32, 40, 44, 48, 52, 56, 60, 64, 128};
+	struct spd *spd = make(0);
+	struct spd_stats stats;
+	uint64_t handle = 0;
+
+	(void)state;
+	for (unsigned s = 8; s <= 32; s++) {
+		for (unsigned d = 8; d <= 32; d++) {
+			struct ipc_flow f = flow_of(
+				++handle, "10.85.85.85/32", "10.170.170.170/32");
+
+			f.src.len = s;
+			f.dst.len = d;
+			assert_int_equal(spd_flow_add(spd, ENGINE, &f), 0);
+		}
+	}
+	for (unsigned s = 0; s < sizeof(lens6); s++) {
+		for (unsigned d = 0; d < sizeof(lens6); d++) {
+			struct ipc_flow f = flow_of(++handle, "2001:db8::1/128", "2001:db8::2/128");
+
+			f.src.len = lens6[s];
+			f.dst.len = lens6[d];
+			assert_int_equal(spd_flow_add(spd, ENGINE, &f), 0);
+		}
+	}
+	assert_int_equal(look(spd, "10.85.85.85", "10.170.170.170", 6, 1, 1), 625);
+	spd_stats_get(spd, &stats);
+	assert_int_equal(stats.table[1][0].bound, (25 + 25 + 625) * 4 + 1);
+	assert_int_equal(stats.table[1][1].bound, (12 + 12 + 144) * 4 + 1);
+	assert_int_equal(spd_owner_flush(spd, ENGINE), handle);
+	assert_int_equal(spd_bound(spd), 0);
+	spd_destroy(spd);
+}
+
+/* What counts is one source's destination lengths, not those of all sources together. */
+static void test_bound_apart(void **state)
+{
+	struct spd *spd = make(0);
+
+	(void)state;
+	for (unsigned d = 1; d <= 32; d++) {
+		struct ipc_flow f = flow_of(d, "10.0.0.0/24", "0.0.0.0/32");
+
+		f.src.addr.b[2] = d;
+		f.dst.len = d;
+		f.dst.addr.b[0] = 128;
+		assert_int_equal(spd_flow_add(spd, ENGINE, &f), 0);
+		assert_int_equal(spd_bound(spd), (1 + d + 1) * 4 + 1);
+	}
+	spd_destroy(spd);
+}
+
 /* Addresses from a small pool, so that prefixes nest and packets hit. */
 static struct ip_addr random_addr(struct rng *r, uint8_t family)
 {
@@ -544,6 +599,8 @@ int main(void)
 		cmocka_unit_test(test_bind),
 		cmocka_unit_test(test_invalid),
 		cmocka_unit_test(test_bound_refused),
+		cmocka_unit_test(test_bound_nested),
+		cmocka_unit_test(test_bound_apart),
 		cmocka_unit_test(test_against_reference),
 		cmocka_unit_test(test_concurrent),
 		cmocka_unit_test(test_large),
