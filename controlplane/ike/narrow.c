@@ -80,7 +80,7 @@ void narrow_pairs(const struct ts_pairs *allowed, const struct traffic_selector 
 	out->n = 0;
 	for (size_t r = 0; r < n_remote; r++)
 		for (size_t l = 0; l < n_local; l++)
-			for (size_t p = 0; p < allowed->n; p++) {
+			for (size_t p = 0; p < allowed->n && out->n < NARROW_PAIRS_MAX; p++) {
 				const struct ts_pair *a = &allowed->pair[p];
 				struct ts_pair common;
 
