@@ -75,7 +75,9 @@ void control_owner_detached(struct control *c, uint32_t owner);
 
 /* SA events that workers raised. Returns how many were looked at. */
 unsigned int control_sa_events(struct control *c, uint64_t now_ms);
-/* Once a second: time limits, keepalives, events that found no room, counters of the view. */
+/* Time limits of SAs; costs nothing while none is due. */
+void control_limits(struct control *c, uint64_t now_ms);
+/* Once a second: keepalives, events that found no room, counters of the view. */
 void control_second(struct control *c, uint64_t now_ms);
 /* At the end of a turn: what changed goes to the view. */
 void control_turn_end(struct control *c);

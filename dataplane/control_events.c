@@ -175,16 +175,38 @@ unsigned int control_sa_events(struct control *c, uint64_t now_ms)
 	return n;
 }
 
-static void sa_second(struct control *c, struct sa_obj *sa)
+static void sa_limits(struct control *c, struct sa_obj *sa)
 {
-	uint32_t now_s = control_now_s(c);
-
-	if (sa->why_pending || sa->is_nat_pending)
-		pending_offer(c, sa);
-	if (sa->soft_at_s && now_s >= sa->soft_at_s)
+	if (sa->soft_at_ms && c->now_ms >= sa->soft_at_ms)
 		control_sa_tell(c, sa, IPC_SA_WHY_SOFT);
-	if (sa->hard_at_s && now_s >= sa->hard_at_s && !(sa->why_told & IPC_SA_WHY_HARD))
+	if (sa->hard_at_ms && c->now_ms >= sa->hard_at_ms && !(sa->why_told & IPC_SA_WHY_HARD))
 		hard_limit(c, sa);
+	control_limits_note(c, sa);
+}
+
+void control_limits_note(struct control *c, const struct sa_obj *sa)
+{
+	if (sa->soft_at_ms && !(sa->why_told & IPC_SA_WHY_SOFT) &&
+		sa->soft_at_ms < c->next_limit_ms)
+		c->next_limit_ms = sa->soft_at_ms;
+	if (sa->hard_at_ms && !(sa->why_told & IPC_SA_WHY_HARD) &&
+		sa->hard_at_ms < c->next_limit_ms)
+		c->next_limit_ms = sa->hard_at_ms;
+}
+
+void control_limits(struct control *c, uint64_t now_ms)
+{
+	struct sa_obj *sa;
+	size_t cursor = 0;
+
+	c->now_ms = now_ms;
+	if (now_ms < c->next_limit_ms)
+		return;
+	c->next_limit_ms = UINT64_MAX;
+	while ((sa = handle_map_next(c->sas, &cursor))) {
+		if (sa->hot && !sa->is_deleting)
+			sa_limits(c, sa);
+	}
 }
 
 void control_second(struct control *c, uint64_t now_ms)
@@ -195,7 +217,7 @@ void control_second(struct control *c, uint64_t now_ms)
 	c->now_ms = now_ms;
 	while ((sa = handle_map_next(c->sas, &cursor))) {
 		if (sa->hot && !sa->is_deleting)
-			sa_second(c, sa);
+			pending_offer(c, sa);
 	}
 	control_paths_second(c);
 	control_held_continue(c);

@@ -31,7 +31,8 @@ struct sa_obj {
 	struct path_obj *path;
 	struct sa_hot *hot;                     /* NULL: selectors are still coming */
 	int64_t seq_index;                      /* in the sequence file; -1: none */
-	uint32_t added_s, soft_at_s, hard_at_s; /* monotonic; 0: none */
+	uint64_t soft_at_ms, hard_at_ms; /* monotonic; 0: none */
+	uint32_t added_s;
 	uint32_t why_told, why_pending;         /* IPC_SA_WHY_* */
 	bool is_nat_pending;
 	uint64_t added_epoch_s;
@@ -73,6 +74,7 @@ struct control {
 	bool flows_dirty, is_restoring, is_manual_dirty;
 	uint32_t n_view_flows;
 	uint64_t now_ms;
+	uint64_t next_limit_ms; /* no SA's time limit is due before */
 };
 
 static inline uint32_t control_now_s(const struct control *c)
@@ -119,6 +121,7 @@ void control_flow_autobind(struct control *c, struct sa_obj *sa);
 /* control_events.c */
 uint32_t control_held_query(struct control *c, uint32_t owner);
 void control_held_continue(struct control *c);
+void control_limits_note(struct control *c, const struct sa_obj *sa);
 void control_sa_tell(struct control *c, struct sa_obj *sa, uint32_t why);
 
 /* control_view.c */

@@ -97,8 +97,8 @@ static struct sa_obj *sa_obj_create(
 	sa->seq_index = -1;
 	sa->added_s = control_now_s(c);
 	sa->added_epoch_s = (uint64_t)ts.tv_sec;
-	sa->soft_at_s = a->soft_s ? sa->added_s + a->soft_s : 0;
-	sa->hard_at_s = a->hard_s ? sa->added_s + a->hard_s : 0;
+	sa->soft_at_ms = a->soft_s ? c->now_ms + a->soft_s * UINT64_C(1000) : 0;
+	sa->hard_at_ms = a->hard_s ? c->now_ms + a->hard_s * UINT64_C(1000) : 0;
 	sa->number = number;
 	return sa;
 }
@@ -301,6 +301,7 @@ uint32_t control_sa_install(struct control *c, struct sa_obj *sa)
 		return error;
 	}
 	partner_tie(c, sa);
+	control_limits_note(c, sa);
 	if (sa->direction == IPC_DIR_OUT && is_ipsecctl(sa->owner))
 		control_flow_autobind(c, sa);
 	control_view_sa(c, sa);
@@ -329,10 +330,9 @@ uint32_t control_sa_update(struct control *c, uint32_t owner, const struct ipc_s
 			sa_set_state(sa->hot, SA_DYING);
 	}
 	if (u->what & IPC_SA_SET_LIFE) {
-		uint32_t now_s = control_now_s(c);
-
-		sa->soft_at_s = u->soft_s ? now_s + u->soft_s : 0;
-		sa->hard_at_s = u->hard_s ? now_s + u->hard_s : 0;
+		sa->soft_at_ms = u->soft_s ? c->now_ms + u->soft_s * UINT64_C(1000) : 0;
+		sa->hard_at_ms = u->hard_s ? c->now_ms + u->hard_s * UINT64_C(1000) : 0;
+		control_limits_note(c, sa);
 		sa->hot->soft_bytes = u->soft_bytes ? sa->hot->bytes + u->soft_bytes : UINT64_MAX;
 		sa->hot->hard_bytes = u->hard_bytes ? sa->hot->bytes + u->hard_bytes : UINT64_MAX;
 		sa->why_told &= ~(uint32_t)IPC_SA_WHY_SOFT;

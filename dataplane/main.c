@@ -157,12 +157,12 @@ static void each_second(void *ctx, uint64_t now_ms)
 	setup_view_counters(e);
 }
 
-/* While grace periods are under way main looks at them often, and else not at all. */
+/* Limits to some milliseconds; grace periods that end while nothing else happens. */
 static void each_tick(void *ctx, uint64_t now_ms)
 {
 	struct espd *e = ctx;
 
-	(void)now_ms;
+	control_limits(e->control, now_ms);
 	grace_poll(e->grace);
 }
 
