@@ -42,6 +42,8 @@ void ack_input(struct ike_engine *engine, const struct ipc_ack *ack)
 		handle_map_remove(&engine->command_owner, ack->number);
 	if (!ack->error)
 		return;
+	if (ack->type == IPC_CMD_SPI_LEASE)
+		engine->spis.is_asked = false; /* asked again when an SPI is needed */
 	struct child_sa *child = value ? child_by_handle(engine, (uintptr_t)value) : NULL;
 
 	/* Deleting what espd has already forgotten is no failure. */
