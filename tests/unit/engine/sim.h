@@ -20,7 +20,7 @@ enum { SIM_NODES = 2, SIM_SAS = 512, SIM_FLOWS = 128, SIM_BOUND = 16, SIM_SELECT
 
 struct sim_esp_sa {
 	struct ipc_sa_add add;
-	bool is_used, is_held, is_dying, saw_first;
+	bool is_used, is_held, is_dying, saw_first, is_old;
 	uint64_t packets, added_at;
 	uint16_t n_selectors;
 	struct ipc_selector selectors[SIM_SELECTORS];

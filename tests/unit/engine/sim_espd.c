@@ -40,7 +40,14 @@ static uint32_t sa_add(struct sim_node *node, const struct ipc_sa_add *add)
 	assert_true(add->spi >= 256);
 	assert_true(add->n_selectors_total > 0);
 	assert_true(espd->n_paths > 0);
-	assert_null(sim_espd_find(espd, add->sa.handle));
+	struct sim_esp_sa *there = sim_espd_find(espd, add->sa.handle);
+
+	/* Pushed again to an espd that has gone on: only the connection was new. */
+	if (there) {
+		assert_true(add->flags & IPC_SA_RESTORE);
+		there->is_old = false;
+		return 0;
+	}
 	for (size_t i = 0; i < SIM_SAS; i++) {
 		struct sim_esp_sa *sa = &espd->sas[i];
 
@@ -65,6 +72,8 @@ static uint32_t sa_selectors(struct sim_espd *espd, const struct ipc_sa_selector
 
 	if (!sa)
 		return IPC_E_NO_SUCH;
+	if (sa->n_selectors == sa->add.n_selectors_total)
+		return 0; /* it was there already */
 	for (uint16_t i = 0; i < s->n_selectors; i++)
 		sa->selectors[sa->n_selectors++] = s->selectors[i];
 	assert_true(sa->n_selectors <= sa->add.n_selectors_total);
@@ -77,6 +86,7 @@ static uint32_t sa_update(struct sim_espd *espd, const struct ipc_sa_update *u)
 
 	if (!sa)
 		return IPC_E_NO_SUCH;
+	sa->is_old = false;
 	if (u->what & IPC_SA_SET_ACTIVE)
 		sa->is_held = false;
 	if (u->what & IPC_SA_SET_DYING)
@@ -199,6 +209,12 @@ static void held(struct sim_node *node)
 static void resync_end(struct sim_espd *espd)
 {
 	espd->is_ready = true;
+	for (size_t i = 0; i < SIM_SAS; i++)
+		if (espd->sas[i].is_used && espd->sas[i].is_old) {
+			struct ipc_ref ref = espd->sas[i].add.sa;
+
+			sa_delete(espd, &ref);
+		}
 	for (size_t i = 0; i < SIM_FLOWS; i++)
 		if (espd->flows[i].is_used && espd->flows[i].is_old)
 			memset(&espd->flows[i], 0, sizeof(espd->flows[i]));
@@ -243,6 +259,8 @@ static uint32_t apply(struct sim_node *node, const struct ike_command *c)
 	case IPC_CMD_RESYNC_BEGIN:
 		for (size_t i = 0; i < SIM_FLOWS; i++)
 			node->espd.flows[i].is_old = true;
+		for (size_t i = 0; i < SIM_SAS; i++)
+			node->espd.sas[i].is_old = true;
 		return 0;
 	case IPC_CMD_RESYNC_END:
 		resync_end(&node->espd);
