@@ -347,6 +347,12 @@ void sim_use_rsa(struct sim *sim)
 	}
 }
 
+void sim_use_v6(struct sim *sim)
+{
+	sim->node[0].addr = sim->node[0].outside = addr_of("2001:db8::1");
+	sim->node[1].addr = sim->node[1].outside = addr_of("2001:db8::2");
+}
+
 void sim_nat_b(struct sim *sim)
 {
 	sim->node[1].addr = addr_of("10.9.0.2");

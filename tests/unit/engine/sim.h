@@ -106,6 +106,7 @@ struct sim *sim_create(uint64_t seed, const char *conf_a, const char *conf_b);
 void sim_destroy(struct sim *sim);
 /* Puts b behind a NAT with the address 198.51.100.1; b itself is 10.9.0.2. */
 void sim_nat_b(struct sim *sim);
+void sim_use_v6(struct sim *sim);  /* a is 2001:db8::1, b 2001:db8::2 */
 void sim_use_rsa(struct sim *sim); /* both nodes get RSA-2048 keys */
 /* Creates the engines, loads the configuration, attaches espd. */
 void sim_start(struct sim *sim);

@@ -524,6 +524,27 @@ static void test_espd_refuses(void **state)
 	sim_destroy(sim);
 }
 
+/* IPv4 and IPv6 inside IPv6; no deny flow where a policy has IPv6 flows. */
+static void test_ipv6_outside(void **state)
+{
+	struct sim *sim = sim_create(24,
+		"ikev2 passive esp from 10.0.1.0/24 to 10.0.2.0/24 from fd00:1::/64 to fd00:2::/64 "
+		"local 2001:db8::1 peer 2001:db8::2" PSK,
+		"ikev2 active esp from 10.0.2.0/24 to 10.0.1.0/24 from fd00:2::/64 to fd00:1::/64 "
+		"peer 2001:db8::1" PSK);
+
+	(void)state;
+	sim_use_v6(sim);
+	sim_start(sim);
+	sim_run(sim, 8000);
+	sim_check_tunnel(sim, 1, 1);
+	assert_int_equal(sim_count(&sim->node[0]).flows, 4);
+	sim_traffic(sim);
+	assert_int_equal(sim->packets_sent, 4);
+	assert_int_equal(sim->packets_lost, 0);
+	sim_destroy(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -546,6 +567,7 @@ int main(void)
 		cmocka_unit_test(test_fragments),
 		cmocka_unit_test(test_transport_mode),
 		cmocka_unit_test(test_espd_refuses),
+		cmocka_unit_test(test_ipv6_outside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
