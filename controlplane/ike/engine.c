@@ -169,6 +169,7 @@ static void stop(struct ike_engine *engine)
 		next = sa->next;
 		ike_sa_delete(sa, "stopped");
 	}
+	held_delete_all(engine);
 	flows_forget(engine);
 }
 

@@ -155,6 +155,7 @@ void resync_if_ready(struct ike_engine *engine);
 void transport_down(struct ike_engine *engine);
 void held_input(struct ike_engine *engine, const struct ipc_held *held);
 void held_end(struct ike_engine *engine);
+void held_delete_all(struct ike_engine *engine); /* a clean stop or reset takes them out too */
 void held_delete_identity(struct ike_engine *engine, const char *dstid);
 bool held_has_peer(const struct ike_engine *engine, const struct ip_addr *peer);
 void held_expired(struct ike_engine *engine, uint64_t handle);

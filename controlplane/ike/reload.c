@@ -174,15 +174,19 @@ void reset_input(struct ike_engine *engine, const struct ike_reset *reset)
 	switch (reset->what) {
 	case IKE_RESET_ID:
 		delete_sas(engine, reset->id ? reset->id : "", "reset control message");
+		if (reset->id)
+			held_delete_identity(engine, reset->id);
 		break;
 	case IKE_RESET_SA:
 		delete_sas(engine, NULL, "reset sa control message");
+		held_delete_all(engine);
 		flows_unload(engine);
 		/* Time enough for `ikectl reset sa` and a stop (the FAQ's way to end). */
 		initiate_all_active(engine, ACTIVE_RETRY_MS);
 		break;
 	case IKE_RESET_ALL:
 		delete_sas(engine, NULL, "reset control message");
+		held_delete_all(engine);
 		flows_push(engine);
 		initiate_all_active(engine, ACTIVE_FIRST_MS);
 		break;

@@ -80,6 +80,15 @@ bool held_has_peer(const struct ike_engine *engine, const struct ip_addr *peer)
 	return false;
 }
 
+void held_delete_all(struct ike_engine *engine)
+{
+	for (const struct held_sa *h = engine->held; h; h = h->next) {
+		espd_held_delete(engine, h->handle, h->generation);
+		engine->stats.orphans_deleted++;
+	}
+	held_free(engine);
+}
+
 void held_free(struct ike_engine *engine)
 {
 	while (engine->held) {
