@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "dataplane/debug.h"
+#include "dataplane/nft_check.h"
 #include "dataplane/privileges.h"
 
 static void usage(void)
@@ -300,6 +301,7 @@ int main(int argc, char **argv)
 		log_error(&e->log, "%s", err);
 		return 1;
 	}
+	nft_check(&e->log);
 	privileges_drop(&e->log);
 	readiness_init(e);
 	loop_run(e->loop);

@@ -146,3 +146,13 @@ def test_a_killed_espd_leaks_nothing_and_comes_back(topology):
     t.server1.stop(procs["server1"])
     pings(t.site1, "10.0.2.24", 5)
     assert capture.leaks() == []
+
+
+def test_a_forward_chain_of_nftables_is_warned_of(topology):
+    t = topology
+    t.server1.run("nft", "add table inet guard; "
+                  "add chain inet guard onward { type filter hook forward priority 0; }; "
+                  "add chain inet guard inward { type filter hook input priority 0; }")
+    t.start_espd(t.server1, conf="standalone\n")
+    warnings = [line for line in t.server1.log("espd.log").splitlines() if "nftables" in line]
+    assert len(warnings) == 1 and "chain onward of table guard" in warnings[0], warnings
