@@ -7,9 +7,15 @@ static struct spd_sa_ref spd_ref(const struct sa_hot *hot)
 	return (struct spd_sa_ref){.index = hot->id, .generation = hot->generation};
 }
 
-static bool is_usable(const struct sa_obj *sa)
+/*
+ * An SA that is being replaced goes on until its successor may be used: the responder of a rekey
+ * holds the new one back until the peer uses it (RFC 7296 2.8).
+ */
+static enum spd_sa_rank rank_of(const struct sa_obj *sa)
 {
-	return !sa->is_held && !sa->is_dying && !(sa->why_told & IPC_SA_WHY_HARD);
+	if (sa->is_held || (sa->why_told & IPC_SA_WHY_HARD))
+		return SPD_SA_UNUSABLE;
+	return sa->is_dying ? SPD_SA_LAST_RESORT : SPD_SA_USABLE;
 }
 
 /* The newest outbound manual SA to the flow's peer serves it. */
@@ -26,7 +32,7 @@ static void newest_bind(struct control *c, uint32_t owner, const struct ipc_flow
 			best = sa;
 	}
 	if (best && spd_flow_bind(c->cfg.dp->spd, owner, &f->flow, best->ref.handle,
-			    spd_ref(best->hot), is_usable(best)) < 0)
+			    spd_ref(best->hot), rank_of(best)) < 0)
 		log_warn(c->cfg.log, "no memory to bind a flow");
 }
 
@@ -60,7 +66,7 @@ uint32_t control_flow_bind(struct control *c, uint32_t owner, const struct ipc_f
 	if (!sa->hot)
 		return IPC_E_BUSY; /* its selectors are still coming */
 	rc = spd_flow_bind(
-		c->cfg.dp->spd, owner, &b->flow, sa->ref.handle, spd_ref(sa->hot), is_usable(sa));
+		c->cfg.dp->spd, owner, &b->flow, sa->ref.handle, spd_ref(sa->hot), rank_of(sa));
 	c->flows_dirty = true;
 	return rc < 0 ? (uint32_t)-rc : IPC_OK;
 }
@@ -75,7 +81,7 @@ static void bind_one(void *ctx, const struct ipc_flow *flow)
 	struct autobind *a = ctx;
 
 	(void)!spd_flow_bind(a->c->cfg.dp->spd, a->sa->owner, &flow->flow, a->sa->ref.handle,
-		spd_ref(a->sa->hot), is_usable(a->sa));
+		spd_ref(a->sa->hot), rank_of(a->sa));
 }
 
 void control_flow_autobind(struct control *c, struct sa_obj *sa)
@@ -90,6 +96,6 @@ void control_sa_set_usable(struct control *c, struct sa_obj *sa)
 {
 	if (sa->direction != IPC_DIR_OUT)
 		return;
-	spd_sa_set_usable(c->cfg.dp->spd, sa->owner, sa->ref.handle, is_usable(sa));
+	spd_sa_set_rank(c->cfg.dp->spd, sa->owner, sa->ref.handle, rank_of(sa));
 	c->flows_dirty = true;
 }

@@ -66,6 +66,13 @@ struct spd_sa_ref {
 };
 
 /* Published whole; entry 0 is what a worker uses. Usable ones first, newest first. */
+/* Of the SAs bound to a flow the best rank serves it, the newest of several. */
+enum spd_sa_rank {
+	SPD_SA_UNUSABLE = 0, /* held back, or its hard limit is reached */
+	SPD_SA_LAST_RESORT,  /* dying: only while no usable one is there */
+	SPD_SA_USABLE,
+};
+
 struct spd_sa_list {
 	uint32_t n;        /* all bound */
 	uint32_t n_usable; /* the first n_usable may be used */
@@ -151,12 +158,13 @@ int spd_flow_add(struct spd *spd, spd_owner_t owner, const struct ipc_flow *flow
 int spd_flow_delete(struct spd *spd, spd_owner_t owner, const struct ipc_ref *ref);
 /* sa_handle is the owner's handle of that SA, by which it is changed and unbound later. */
 int spd_flow_bind(struct spd *spd, spd_owner_t owner, const struct ipc_ref *flow,
-	uint64_t sa_handle, struct spd_sa_ref sa, bool is_usable)
+	uint64_t sa_handle, struct spd_sa_ref sa, enum spd_sa_rank rank)
 	__attribute__((warn_unused_result));
 int spd_flow_unbind(
 	struct spd *spd, spd_owner_t owner, const struct ipc_ref *flow, uint64_t sa_handle);
 /* HOLD_OUT ended, or the SA is dying: for all flows that it serves. Returns how many. */
-uint32_t spd_sa_set_usable(struct spd *spd, spd_owner_t owner, uint64_t sa_handle, bool is_usable);
+uint32_t spd_sa_set_rank(
+	struct spd *spd, spd_owner_t owner, uint64_t sa_handle, enum spd_sa_rank rank);
 /* The SA is being deleted. Returns how many flows it served. */
 uint32_t spd_sa_unbind(struct spd *spd, spd_owner_t owner, uint64_t sa_handle);
 /*

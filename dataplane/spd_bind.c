@@ -10,11 +10,11 @@ static uint32_t sa_bucket(const struct spd *spd, spd_owner_t owner, uint64_t sa_
 	return spd_hash_mix(sa_handle, owner, spd->config.seed) & spd->sa_mask;
 }
 
-/* Before: usable ones, then those bound later. */
+/* Before: the better rank, then those bound later. */
 static bool binding_before(const struct spd_binding *a, const struct spd_binding *b)
 {
-	if (a->is_usable != b->is_usable)
-		return a->is_usable;
+	if (a->rank != b->rank)
+		return a->rank > b->rank;
 	return a->serial > b->serial;
 }
 
@@ -52,7 +52,7 @@ static int list_publish(struct spd *spd, struct spd_entry *e)
 	}
 	LIST_FOREACH(b, &e->bindings, of_entry)
 	{
-		list->n_usable += b->is_usable;
+		list->n_usable += b->rank > SPD_SA_UNUSABLE;
 		list->sas[list->n++] = b->sa;
 	}
 	atomic_store_explicit(&e->flow->sas, list, memory_order_release);
@@ -85,7 +85,7 @@ static void sa_buckets_grow(struct spd *spd)
 }
 
 static struct spd_binding *binding_add(struct spd *spd, struct spd_entry *e, uint64_t sa_handle,
-	struct spd_sa_ref sa, bool is_usable, uint64_t serial)
+	struct spd_sa_ref sa, enum spd_sa_rank rank, uint64_t serial)
 {
 	struct spd_binding *b = calloc(1, sizeof(*b));
 
@@ -93,7 +93,7 @@ static struct spd_binding *binding_add(struct spd *spd, struct spd_entry *e, uin
 		return NULL;
 	b->sa_handle = sa_handle;
 	b->sa = sa;
-	b->is_usable = is_usable;
+	b->rank = rank;
 	b->serial = serial;
 	b->entry = e;
 	bindings_sort_in(e, b);
@@ -136,7 +136,7 @@ static struct spd_binding *binding_find(struct spd_entry *e, uint64_t sa_handle)
 }
 
 int spd_flow_bind(struct spd *spd, spd_owner_t owner, const struct ipc_ref *flow,
-	uint64_t sa_handle, struct spd_sa_ref sa, bool is_usable)
+	uint64_t sa_handle, struct spd_sa_ref sa, enum spd_sa_rank rank)
 {
 	struct spd_entry *e = spd_entry_find(spd, owner, flow->handle);
 	struct spd_binding *b;
@@ -148,13 +148,13 @@ int spd_flow_bind(struct spd *spd, spd_owner_t owner, const struct ipc_ref *flow
 	b = binding_find(e, sa_handle);
 	if (b != NULL) { /* pushed again: a resync */
 		b->sa = sa;
-		b->is_usable = is_usable;
+		b->rank = rank;
 		LIST_REMOVE(b, of_entry);
 		bindings_sort_in(e, b);
 		list_shrink(spd, e);
 		return 0;
 	}
-	b = binding_add(spd, e, sa_handle, sa, is_usable, spd->next_serial++);
+	b = binding_add(spd, e, sa_handle, sa, rank, spd->next_serial++);
 	if (b == NULL)
 		return -IPC_E_FULL;
 	if (list_publish(spd, e) != 0) {
@@ -182,7 +182,8 @@ int spd_flow_unbind(
 	return 0;
 }
 
-uint32_t spd_sa_set_usable(struct spd *spd, spd_owner_t owner, uint64_t sa_handle, bool is_usable)
+uint32_t spd_sa_set_rank(
+	struct spd *spd, spd_owner_t owner, uint64_t sa_handle, enum spd_sa_rank rank)
 {
 	struct spd_binding *b;
 	uint32_t n = 0;
@@ -192,9 +193,9 @@ uint32_t spd_sa_set_usable(struct spd *spd, spd_owner_t owner, uint64_t sa_handl
 		if (b->entry->owner != owner || b->sa_handle != sa_handle)
 			continue;
 		n++;
-		if (b->is_usable == is_usable)
+		if (b->rank == rank)
 			continue;
-		b->is_usable = is_usable;
+		b->rank = rank;
 		LIST_REMOVE(b, of_entry);
 		bindings_sort_in(b->entry, b);
 		list_shrink(spd, b->entry);
@@ -233,7 +234,7 @@ int spd_entry_bindings_copy(struct spd *spd, struct spd_entry *to, const struct 
 	const struct spd_binding *b;
 
 	LIST_FOREACH(b, &from->bindings, of_entry)
-	if (binding_add(spd, to, b->sa_handle, b->sa, b->is_usable, b->serial) == NULL)
+	if (binding_add(spd, to, b->sa_handle, b->sa, b->rank, b->serial) == NULL)
 		return -1;
 	return list_publish(spd, to);
 }

@@ -84,7 +84,7 @@ struct spd_binding {
 	uint64_t sa_handle;
 	struct spd_sa_ref sa;
 	uint64_t serial; /* newer is larger */
-	bool is_usable;
+	enum spd_sa_rank rank;
 	struct spd_entry *entry;
 	LIST_ENTRY(spd_binding) of_entry;
 	LIST_ENTRY(spd_binding) of_sa; /* bucket of spd.by_sa */

@@ -21,7 +21,7 @@ void ipsecctl_print_flow(const struct ipc_flow *flow, FILE *out)
 	struct ipsec_rule rule = {
 		.kind = IPSEC_RULE_FLOW, .satype = IPSEC_SATYPE_ESP, .flow = *flow};
 
-	ipsec_rule_print(&rule, 0, out);
+	ipsec_rule_print(&rule, IPSEC_PRINT_LISTING, out);
 }
 
 static void print_sa_line(const struct view_sa *sa, FILE *out)
@@ -43,7 +43,7 @@ static void print_sa_line(const struct view_sa *sa, FILE *out)
 			},
 	};
 
-	ipsec_rule_print(&rule, 0, out);
+	ipsec_rule_print(&rule, IPSEC_PRINT_LISTING, out);
 }
 
 static void keys_free(struct keys *keys)

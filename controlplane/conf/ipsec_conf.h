@@ -68,6 +68,7 @@ int ipsec_conf_check_loadable(const struct ipsec_config *config, struct conf_dia
 enum {
 	IPSEC_PRINT_NUMBERS = 1 << 0, /* -vv: "@N " before each rule */
 	IPSEC_PRINT_KEYS = 1 << 1,    /* -k: the text then parses to the same rules */
+	IPSEC_PRINT_LISTING = 1 << 2, /* ipsecctl -s: identities verbatim, never quoted */
 };
 /* One line a rule (with keys: continued lines), as ipsecctl -s prints it. */
 void ipsec_rule_print(const struct ipsec_rule *rule, unsigned int flags, FILE *out);

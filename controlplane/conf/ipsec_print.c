@@ -41,17 +41,17 @@ static void print_port(uint16_t port, uint8_t proto, FILE *out)
 		fprintf(out, " port %s", conf_port_str(port, proto, buf));
 }
 
-/* Verbatim as ipsecctl shows it; quoted only where it would not be read back as one word. */
-static void print_id(const char *word, const char *id, FILE *out)
+/* Quoted only where it would not be read back as one word, and never in a listing. */
+static void print_id(const char *word, const char *id, unsigned int flags, FILE *out)
 {
 	fprintf(out, " %s ", word);
-	if (id[strcspn(id, " \t\"'(){}<>!=/#,\\$")] == '\0')
+	if ((flags & IPSEC_PRINT_LISTING) || id[strcspn(id, " \t\"'(){}<>!=/#,\\$")] == '\0')
 		fputs(id, out);
 	else
 		conf_print_quoted(out, id);
 }
 
-static void print_flow(const struct ipsec_rule *r, FILE *out)
+static void print_flow(const struct ipsec_rule *r, unsigned int flags, FILE *out)
 {
 	const struct ipc_flow *f = &r->flow;
 	char buf[16], addr[ADDR_STRLEN];
@@ -69,9 +69,9 @@ static void print_flow(const struct ipsec_rule *r, FILE *out)
 	if (f->peer.family)
 		fprintf(out, " peer %s", addr_str(&f->peer, addr));
 	if (f->srcid[0])
-		print_id("srcid", f->srcid, out);
+		print_id("srcid", f->srcid, flags, out);
 	if (f->dstid[0])
-		print_id("dstid", f->dstid, out);
+		print_id("dstid", f->dstid, flags, out);
 	fprintf(out, " type %s\n", ipsec_flow_type_str(f->type));
 }
 
@@ -195,7 +195,7 @@ void ipsec_rule_print(const struct ipsec_rule *rule, unsigned int flags, FILE *o
 	bool with_keys = flags & IPSEC_PRINT_KEYS;
 
 	if (rule->kind == IPSEC_RULE_FLOW)
-		print_flow(rule, out);
+		print_flow(rule, flags, out);
 	else if (rule->kind == IPSEC_RULE_SA)
 		print_sa(rule, with_keys, out);
 	else

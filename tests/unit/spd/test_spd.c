@@ -193,12 +193,18 @@ static void test_bind(void **state)
 	(void)state;
 	assert_int_equal(spd_flow_add(spd, ENGINE, &f), 0);
 	assert_false(spd_flow_sa(only_flow(spd), &sa));
-	assert_int_equal(spd_flow_bind(spd, ENGINE, &ref, 100, (struct spd_sa_ref){1, 1}, true), 0);
 	assert_int_equal(
-		spd_flow_bind(spd, ENGINE, &ref, 101, (struct spd_sa_ref){2, 1}, false), 0);
+		spd_flow_bind(spd, ENGINE, &ref, 100, (struct spd_sa_ref){1, 1}, SPD_SA_USABLE), 0);
+	assert_int_equal(
+		spd_flow_bind(spd, ENGINE, &ref, 101, (struct spd_sa_ref){2, 1}, SPD_SA_UNUSABLE),
+		0);
 	assert_true(spd_flow_sa(only_flow(spd), &sa));
 	assert_int_equal(sa.index, 1); /* the newer is held back */
-	assert_int_equal(spd_sa_set_usable(spd, ENGINE, 101, true), 1);
+	/* A rekey's responder: the old one is dying and still serves while the new one is held. */
+	assert_int_equal(spd_sa_set_rank(spd, ENGINE, 100, SPD_SA_LAST_RESORT), 1);
+	assert_true(spd_flow_sa(only_flow(spd), &sa));
+	assert_int_equal(sa.index, 1);
+	assert_int_equal(spd_sa_set_rank(spd, ENGINE, 101, SPD_SA_USABLE), 1);
 	assert_true(spd_flow_sa(only_flow(spd), &sa));
 	assert_int_equal(sa.index, 2);
 	assert_int_equal(spd_flow_add(spd, ENGINE, &f), 0); /* resync keeps the SAs */
@@ -208,7 +214,7 @@ static void test_bind(void **state)
 	assert_int_equal(spd_sa_unbind(spd, ENGINE, 101), 1);
 	assert_true(spd_flow_sa(only_flow(spd), &sa));
 	assert_int_equal(sa.index, 1);
-	assert_int_equal(spd_sa_set_usable(spd, ENGINE, 100, false), 1);
+	assert_int_equal(spd_sa_set_rank(spd, ENGINE, 100, SPD_SA_UNUSABLE), 1);
 	assert_false(spd_flow_sa(only_flow(spd), &sa));
 	f.flow.generation = 2; /* another object: no SA */
 	assert_int_equal(spd_flow_add(spd, ENGINE, &f), 0);
