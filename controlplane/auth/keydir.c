@@ -22,8 +22,7 @@ const char *keydir_error_str(int error)
 		"no error",
 		"no such file",
 		"cannot be read",
-		"others than its owner may read it, or its owner is neither root nor the current "
-		"user",
+		"it must belong to root or the current user, who alone may read it",
 		"not a regular file, or too long for a key",
 		"not PEM of an RSA or ECDSA key",
 		"the identity makes no file name",
