@@ -85,8 +85,8 @@ struct espd {
 	struct neigh_waiting waiting[NEIGH_WAITING_MAX];
 	unsigned int n_waiting;
 	struct { /* main's own counters, shown beside the workers' */
-		uint64_t neigh_full, neigh_failed, punt_strangers_over, punt_unclaimed,
-			punt_tx_bad, from_host_full;
+		uint64_t neigh_full, neigh_failed, punt_strangers_over, punt_unclaimed, punt_tx_bad,
+			from_host_full;
 	} n;
 };
 

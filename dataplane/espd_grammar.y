@@ -89,7 +89,7 @@ statement: port
 cpus: cpu | cpus comma_opt cpu;
 cpu: CPU NUMBER { espd_worker_add(parser, &$2); };
 
-port: PORT string DEVICE string port_options { 
+port: PORT string DEVICE string port_options {
 		parser->port.device = $4.text;
 		parser->port.pos = @2;
 		espd_port_add(parser, &$2);
