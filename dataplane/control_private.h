@@ -29,11 +29,11 @@ struct sa_obj {
 	uint8_t direction, mode;
 	bool is_old, is_dying, is_held, is_deleting;
 	struct path_obj *path;
-	struct sa_hot *hot;                     /* NULL: selectors are still coming */
-	int64_t seq_index;                      /* in the sequence file; -1: none */
+	struct sa_hot *hot;              /* NULL: selectors are still coming */
+	int64_t seq_index;               /* in the sequence file; -1: none */
 	uint64_t soft_at_ms, hard_at_ms; /* monotonic; 0: none */
 	uint32_t added_s;
-	uint32_t why_told, why_pending;         /* IPC_SA_WHY_* */
+	uint32_t why_told, why_pending; /* IPC_SA_WHY_* */
 	bool is_nat_pending;
 	uint64_t added_epoch_s;
 	struct ipc_sa_add *add; /* as sent; the keys are wiped at installation */
