@@ -25,7 +25,7 @@ from netns import sh  # noqa: E402
 MODULES = ("virtio_pci", "virtio_net", "esp4", "esp6", "xfrm_user", "authenc", "cbc", "gcm", "ctr", "sha256_generic",
            "sha512_generic", "sha1_generic", "aes_generic", "chacha20poly1305", "chacha_generic", "poly1305_generic",
            "des_generic", "seqiv", "echainiv", "dummy", "tunnel4", "xfrm_interface", "aesni_intel", "cmac", "drbg", "authencesn",
-           "ghash_generic")
+           "ghash_generic", "af_key")
 CACHE = os.path.join(tempfile.gettempdir(), "penstock-guest-kernel")
 
 
