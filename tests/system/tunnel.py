@@ -8,6 +8,15 @@ from iked import FAQ_SERVER1, FAQ_SERVER2, Iked, exchange_keys
 from netns import FaqTopology, program, wait_until
 
 PCAP = "/run/internet.pcap"
+SEND = """
+import socket, sys, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind((sys.argv[1], 0))
+for n, line in enumerate(sys.stdin):
+    s.send(bytes.fromhex(line))
+    if n % 64 == 63:
+        time.sleep(0.01)
+"""
 
 
 class Tunnel(FaqTopology):
@@ -60,8 +69,16 @@ class Tunnel(FaqTopology):
         self.internet.stop(self.capture, signal.SIGINT)
         missed = re.search(r"(\d+) packets dropped by kernel", self.internet.log("capture.log"))
         assert missed and missed[1] == "0", self.internet.log("capture.log")
+        return self.captured()
+
+    def captured(self):
+        """The captured frames until now, as bytes."""
         with open(f"/proc/{self.internet.holder.pid}/root{PCAP}", "rb") as f:
             return list(pcap_frames(f.read()))
+
+    def send(self, dev, frames):
+        """Puts frames on a link of the internet, paced: a burst beyond a ring would be lost unseen."""
+        self.internet.run("/usr/bin/python3", "-c", SEND, dev, input="".join(f.hex() + "\n" for f in frames))
 
 
 def pcap_frames(data):
