@@ -18,8 +18,6 @@ void espd_config_init(struct espd_config *config)
 		.max_flows = 65536,
 		.wait_for_iked = true,
 		.run_dir = conf_strdup("/run/penstock"),
-		.user = conf_strdup("_espd"),
-		.punt_ports = true,
 	};
 	for (size_t i = 0; i < ESPD_WORKERS_MAX; i++)
 		config->cpus[i] = ESPD_WORKER_ANY_CPU;
@@ -38,7 +36,6 @@ void espd_config_fini(struct espd_config *config)
 	free(config->hugepages_path);
 	free(config->eal_args);
 	free(config->run_dir);
-	free(config->user);
 	memset(config, 0, sizeof(*config));
 }
 
@@ -58,6 +55,12 @@ int espd_conf_parse(const char *path, const struct conf_options *options,
 	conf_lexer_take_files(&p.lx, &config->files, &config->n_files);
 	arena_fini(&p.arena);
 	return diags->n_errors > before ? -1 : 0;
+}
+
+void espd_refuse(
+	struct espd_parser *p, const struct conf_pos *pos, const char *what, const char *expected)
+{
+	conf_error(p->diags, pos, "%s is not supported, expected %s", what, expected);
 }
 
 uint32_t espd_number(struct espd_parser *p, const struct conf_string *s, const char *what,
@@ -252,7 +255,5 @@ void espd_conf_print(const struct espd_config *c, FILE *out)
 		fprintf(out, "hugepages %s\n", c->hugepages == ESPD_HUGE_NO ? "no" : "auto");
 	print_text("eal-args", c->eal_args, out);
 	print_text("run-dir", c->run_dir, out);
-	print_text("user", c->user, out);
 	fprintf(out, "idle %s\n", c->idle == ESPD_IDLE_SPIN ? "spin" : "adaptive");
-	fprintf(out, "punt %s\n", c->punt_ports ? "ports" : "no");
 }

@@ -50,9 +50,7 @@ struct espd_config {
 	char *hugepages_path; /* with ESPD_HUGE_PATH */
 	char *eal_args;       /* split at blanks, appended last; NULL: none */
 	char *run_dir;        /* default /run/penstock */
-	char *user;           /* default _espd */
 	enum espd_idle idle;
-	bool punt_ports; /* default yes: UDP 500 and 4500 belong to IKE even without iked */
 	char **files;
 	size_t n_files;
 };

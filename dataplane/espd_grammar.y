@@ -79,11 +79,14 @@ statement: port
 	}
 	| EAL_ARGS string { espd_string(parser, &C->eal_args, &$2, "eal-args", false); }
 	| RUN_DIR QUOTED { espd_string(parser, &C->run_dir, &$2, "run-dir", true); }
-	| USER string { espd_string(parser, &C->user, &$2, "user", false); }
+	| USER string { espd_refuse(parser, &@1, "user", "no such line: the user is kept"); }
 	| IDLE SPIN { C->idle = ESPD_IDLE_SPIN; }
 	| IDLE ADAPTIVE { C->idle = ESPD_IDLE_ADAPTIVE; }
-	| PUNT PORTS { C->punt_ports = true; }
-	| PUNT yes_no { C->punt_ports = $2; }
+	| PUNT PORTS
+	| PUNT yes_no {
+		if (!$2)
+			espd_refuse(parser, &@2, "punt no", "punt ports");
+	}
 	;
 
 cpus: cpu | cpus comma_opt cpu;
