@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <rte_eal.h>
+#include <rte_ethdev.h>
 #include <rte_launch.h>
 #include <rte_malloc.h>
 #include <rte_mempool.h>
@@ -427,6 +428,18 @@ static void worker_view(struct espd *e, const struct worker *w)
 	}
 }
 
+/* A device counts these for all its queues: they stand in main's row, behind the workers'. */
+static void port_errors_view(struct espd *e, uint16_t number)
+{
+	struct view_port_counters *c = view_port_counters_at(e->view, e->dp.n_workers, number);
+	struct rte_eth_stats stats;
+
+	if (!c || rte_eth_stats_get(e->dp.ports[number].id, &stats) != 0)
+		return;
+	c->rx_missed = stats.imissed + stats.rx_nombuf;
+	c->rx_errors = stats.ierrors;
+}
+
 void setup_view_counters(struct espd *e)
 {
 	for (uint16_t i = 0; i < e->dp.n_workers; i++)
@@ -448,5 +461,6 @@ void setup_view_counters(struct espd *e)
 		v.is_up = p->is_up;
 		v.n_queues = p->n_rxq;
 		view_set_port(e->view, i, &v);
+		port_errors_view(e, i);
 	}
 }
