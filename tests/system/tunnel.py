@@ -22,9 +22,9 @@ for n, line in enumerate(sys.stdin):
 class Tunnel(FaqTopology):
     """Started and established on entry. `espd` holds the data planes by the gateway's name."""
 
-    def __init__(self, prefix, rules1=FAQ_SERVER1, rules2=FAQ_SERVER2, conf="", nat=False):
+    def __init__(self, prefix, rules1=FAQ_SERVER1, rules2=FAQ_SERVER2, conf="", nat=False, driver="af_packet"):
         super().__init__(prefix, nat=nat)
-        self.conf = conf
+        self.conf, self.driver = conf, driver
         self.capture = None
         self.espd = {}
         self.one, self.two = Iked(self.server1, rules1), Iked(self.server2, rules2)
@@ -48,7 +48,7 @@ class Tunnel(FaqTopology):
     # ---- the data plane ----
 
     def run_espd(self, host):
-        self.espd[host.name] = self.start_espd(host, conf=self.conf)
+        self.espd[host.name] = self.start_espd(host, conf=self.conf, driver=self.driver)
 
     def kill_espd(self, host):
         host.stop(self.espd.pop(host.name), signal.SIGKILL)
