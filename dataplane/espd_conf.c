@@ -120,14 +120,15 @@ static int hex_value(char c)
 void espd_port_mac(struct espd_parser *p, const struct conf_string *s)
 {
 	const char *t = s->text;
-	uint8_t mac[6];
+	uint8_t mac[6] = {0};
 	bool ok = strlen(t) == 17;
 
 	for (size_t i = 0; i < 6 && ok; i++) {
 		int hi = hex_value(t[3 * i]), lo = hex_value(t[3 * i + 1]);
 
 		ok = hi >= 0 && lo >= 0 && (i == 5 || t[3 * i + 2] == ':');
-		mac[i] = (uint8_t)(hi << 4 | lo);
+		if (ok)
+			mac[i] = (uint8_t)(hi << 4 | lo);
 	}
 	/* The lowest bit of the first byte marks a group address. */
 	if (!ok || mac[0] & 1) {
