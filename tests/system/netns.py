@@ -66,15 +66,15 @@ class Host:
         self.dir = tempfile.mkdtemp(prefix=f"{self.ns}-")
         sh("ip", "netns", "del", self.ns, check=False)
         sh("ip", "netns", "add", self.ns)
-        for sub in ("upper", "work", "logs"):
+        for sub in ("layer", "logs"):
             os.mkdir(os.path.join(self.dir, sub))
         script = f"""
             set -e
             hostname {hostname or name}
             mount --make-rprivate /
-            mount -t tmpfs -o mode=755 tmpfs {self.dir}/work
-            mkdir {self.dir}/work/up {self.dir}/work/work {self.dir}/work/etc
-            mount -t overlay overlay -o lowerdir=/etc,upperdir={self.dir}/work/up,workdir={self.dir}/work/work /etc
+            mount -t tmpfs -o mode=755 tmpfs {self.dir}/layer
+            mkdir {self.dir}/layer/up {self.dir}/layer/work {self.dir}/layer/etc
+            mount -t overlay overlay -o lowerdir=/etc,upperdir={self.dir}/layer/up,workdir={self.dir}/layer/work /etc
             rm -rf /etc/iked /etc/iked.conf /etc/ipsec.conf /etc/penstock
             mkdir -p /etc/penstock /etc/iked/private /etc/iked/pubkeys/fqdn
             echo '127.0.0.1 localhost' > /etc/hosts
