@@ -38,7 +38,7 @@ static void sa_obj_free(struct control *c, struct sa_obj *sa)
 		sad_unpublish(c->cfg.dp->sad, sa->hot);
 		sad_free(c->cfg.dp->sad, sa->hot);
 	}
-	control_sa_obj_free(sa);
+	control_sa_obj_free(c, sa);
 }
 
 void control_destroy(struct control *c)

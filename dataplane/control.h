@@ -25,6 +25,8 @@ struct crypto_mb;
 struct ipc_server_cmd;
 struct manual_store;
 struct view_writer;
+struct secrets;
+struct ipc_key_record;
 
 struct control_ops {
 	void *ctx;
@@ -54,6 +56,7 @@ struct control_config {
 	struct espd_seq *seq;        /* NULL: no sequence file (tests) */
 	struct manual_store *manual; /* ipsecctl's entries; NULL: not kept */
 	struct view_writer *view;    /* may be NULL */
+	struct secrets *secrets;     /* where keys are kept */
 	unsigned int index_bits;
 	uint32_t default_window;
 	bool is_strict_inbound; /* else IPC_FLOW_F_STRICT_IN is ignored */
@@ -95,6 +98,13 @@ unsigned int control_punts(
 	const struct control *c, struct endpoint *out, bool *is_nat_t, unsigned int cap);
 /* Every awaited owner's first resync has ended. */
 void control_all_ready(struct control *c);
+
+/*
+ * The keys of the next SA in the SAD, for ipsecctl -k; *cursor starts at 0, and SAs may come and
+ * go between two calls. False at the end. The caller wipes *out.
+ */
+bool control_keys_next(const struct control *c, uint32_t *cursor, struct ipc_key_record *out)
+	__attribute__((warn_unused_result));
 
 struct control_counts {
 	uint64_t n_sa, n_path;

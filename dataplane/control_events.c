@@ -249,10 +249,9 @@ static void held_fill(const struct sa_obj *sa, struct ipc_held *h)
 	h->spi = sa->spi;
 	h->direction = sa->direction;
 	h->mode = sa->mode;
-	h->tunnel_src = sa->add->tunnel_src;
-	h->tunnel_dst = sa->add->tunnel_dst;
-	memcpy(h->srcid, sa->add->srcid, sizeof(h->srcid));
-	memcpy(h->dstid, sa->add->dstid, sizeof(h->dstid));
+	h->tunnel_src = sa->hot->cold->tunnel_src;
+	h->tunnel_dst = sa->hot->cold->tunnel_dst;
+	control_ids_copy(sa->hot->cold, h->srcid, h->dstid);
 }
 
 /* The listing goes on as events find room. */

@@ -21,6 +21,14 @@ struct path_obj {
 	bool is_old; /* resync: not set again yet */
 };
 
+/* What listings and `ipsecctl -k` show of an SA beside what its sa_cold holds. */
+struct sa_listed {
+	uint16_t encr_id, encr_key_len, integ_id;
+	uint16_t enc_key_len, integ_key_len;
+	uint32_t soft_s, hard_s;
+	uint64_t soft_bytes, hard_bytes;
+};
+
 struct sa_obj {
 	uint32_t owner;
 	struct ipc_ref ref;
@@ -36,7 +44,9 @@ struct sa_obj {
 	uint32_t why_told, why_pending; /* IPC_SA_WHY_* */
 	bool is_nat_pending;
 	uint64_t added_epoch_s;
-	struct ipc_sa_add *add; /* as sent; the keys are wiped at installation */
+	struct ipc_sa_add *add; /* as sent, in secret memory; NULL once it is installed */
+	struct sa_listed listed;
+	uint8_t *keys; /* encryption, then integrity key, as sent, in secret memory */
 	struct sa_selector_pair *pairs;
 	uint16_t n_pairs;
 	uint64_t number; /* of the SA_ADD to acknowledge */
@@ -97,7 +107,7 @@ uint32_t control_sa_delete(
 	struct control *c, uint32_t owner, const struct ipc_ref *ref, uint64_t number);
 uint32_t control_sa_query(
 	struct control *c, uint32_t owner, const struct ipc_ref *ref, uint64_t number);
-void control_sa_obj_free(struct sa_obj *sa);
+void control_sa_obj_free(struct control *c, struct sa_obj *sa);
 void control_sa_remove(struct control *c, struct sa_obj *sa, uint64_t ack_number);
 struct sa_obj *control_sa_find(struct control *c, uint32_t owner, uint64_t handle);
 /* The owner's object with that generation, or the error. */
@@ -126,6 +136,7 @@ void control_sa_tell(struct control *c, struct sa_obj *sa, uint32_t why);
 
 /* control_view.c */
 void control_view_sa(struct control *c, const struct sa_obj *sa);
+void control_ids_copy(const struct sa_cold *cold, char srcid[IPC_ID_LEN], char dstid[IPC_ID_LEN]);
 void control_view_sa_gone(struct control *c, const struct sa_obj *sa);
 void control_view_flows(struct control *c);
 void control_view_counters(struct control *c);

@@ -7,9 +7,10 @@
 #include "dataplane/crypto_mb.h"
 #include "dataplane/espd_seq.h"
 #include "dataplane/suite.h"
+#include "ipc/keys.h"
 #include "ipc/spi.h"
 #include "ipc/store.h"
-#include "shared/wipe.h"
+#include "shared/secret.h"
 
 struct sa_obj *control_sa_find(struct control *c, uint32_t owner, uint64_t handle)
 {
@@ -30,11 +31,15 @@ uint32_t control_sa_get(
 	return IPC_OK;
 }
 
-void control_sa_obj_free(struct sa_obj *sa)
+static size_t keys_len(const struct sa_obj *sa)
 {
-	if (sa->add)
-		wipe(sa->add, sizeof(*sa->add));
-	free(sa->add);
+	return (size_t)sa->listed.enc_key_len + sa->listed.integ_key_len;
+}
+
+void control_sa_obj_free(struct control *c, struct sa_obj *sa)
+{
+	secrets_free(c->cfg.secrets, sa->add, sizeof(*sa->add));
+	secrets_free(c->cfg.secrets, sa->keys, keys_len(sa));
 	free(sa->pairs);
 	free(sa);
 }
@@ -76,12 +81,26 @@ static struct sa_obj *sa_obj_create(
 
 	if (!sa)
 		return NULL;
-	sa->add = malloc(sizeof(*a));
+	sa->listed = (struct sa_listed){
+		.encr_id = a->encr_id,
+		.encr_key_len = a->encr_key_len,
+		.integ_id = a->integ_id,
+		.enc_key_len = a->enc_key_len,
+		.integ_key_len = a->integ_key_len,
+		.soft_s = a->soft_s,
+		.hard_s = a->hard_s,
+		.soft_bytes = a->soft_bytes,
+		.hard_bytes = a->hard_bytes,
+	};
+	sa->add = secrets_alloc(c->cfg.secrets, sizeof(*a));
+	sa->keys = secrets_alloc(c->cfg.secrets, keys_len(sa));
 	sa->pairs = calloc(a->n_selectors_total ? a->n_selectors_total : 1, sizeof(*sa->pairs));
-	if (!sa->add || !sa->pairs) {
-		control_sa_obj_free(sa);
+	if (!sa->add || !sa->keys || !sa->pairs) {
+		control_sa_obj_free(c, sa);
 		return NULL;
 	}
+	memcpy(sa->keys, a->enc_key, a->enc_key_len);
+	memcpy(sa->keys + a->enc_key_len, a->integ_key, a->integ_key_len);
 	clock_gettime(CLOCK_REALTIME, &ts);
 	*sa->add = *a;
 	sa->owner = owner;
@@ -128,7 +147,7 @@ uint32_t control_sa_add(
 	sa = sa_obj_create(c, owner, a, number);
 	if (!sa || handle_map_insert(c->sas, owner, a->sa.handle, sa) < 0) {
 		if (sa)
-			control_sa_obj_free(sa);
+			control_sa_obj_free(c, sa);
 		return IPC_E_FULL;
 	}
 	sa->path->n_sas++;
@@ -289,15 +308,15 @@ uint32_t control_sa_install(struct control *c, struct sa_obj *sa)
 {
 	uint32_t error = sa_publish(c, sa);
 
-	/* The key lives in the SA alone from here on. */
-	wipe(sa->add->enc_key, sizeof(sa->add->enc_key));
-	wipe(sa->add->integ_key, sizeof(sa->add->integ_key));
+	/* Keys live in sa->keys and in the SA's schedules from here on. */
+	secrets_free(c->cfg.secrets, sa->add, sizeof(*sa->add));
+	sa->add = NULL;
 	if (error != IPC_OK) {
 		if (sa->seq_index >= 0)
 			espd_seq_release(c->cfg.seq, sa->seq_index);
 		sa->path->n_sas--;
 		handle_map_remove(c->sas, sa->owner, sa->ref.handle);
-		control_sa_obj_free(sa);
+		control_sa_obj_free(c, sa);
 		return error;
 	}
 	partner_tie(c, sa);
@@ -364,7 +383,7 @@ static void removal_finish(void *ctx, void *arg)
 			control_now_s(c));
 	handle_map_remove(c->sas, sa->owner, sa->ref.handle);
 	control_ack(c, sa->owner, r->number, IPC_OK);
-	control_sa_obj_free(sa);
+	control_sa_obj_free(c, sa);
 	free(r);
 }
 
@@ -405,4 +424,29 @@ uint32_t control_sa_delete(
 		return error;
 	control_sa_remove(c, sa, number);
 	return CONTROL_LATER;
+}
+
+bool control_keys_next(const struct control *c, uint32_t *cursor, struct ipc_key_record *out)
+{
+	const struct sa_hot *hot = sad_next(c->cfg.dp->sad, cursor);
+	const struct sa_obj *sa = hot ? hot->cold->user : NULL;
+
+	memset(out, 0, sizeof(*out));
+	if (!sa)
+		return false;
+	out->spi = sa->spi;
+	out->owner_kind = sa->owner >> 16;
+	out->engine = sa->owner & 0xffff;
+	out->direction = sa->direction;
+	out->mode = sa->mode;
+	out->encr_id = sa->listed.encr_id;
+	out->encr_key_len = sa->listed.encr_key_len;
+	out->integ_id = sa->listed.integ_id;
+	out->enc_key_len = sa->listed.enc_key_len;
+	out->integ_key_len = sa->listed.integ_key_len;
+	out->src = hot->cold->tunnel_src;
+	out->dst = hot->cold->tunnel_dst;
+	memcpy(out->enc_key, sa->keys, sa->listed.enc_key_len);
+	memcpy(out->integ_key, sa->keys + sa->listed.enc_key_len, sa->listed.integ_key_len);
+	return true;
 }

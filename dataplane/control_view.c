@@ -1,17 +1,19 @@
 #include "dataplane/control_private.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "dataplane/esp_out.h"
 #include "ipc/view.h"
 
-/* Inbound SAs first, then outbound ones, by their SAD index; manual ones have indices too. */
+/* Inbound SAs first, then outbound ones, by their SAD index, then manual inbound ones. */
 static uint32_t view_index(const struct control *c, const struct sa_hot *hot)
 {
-	uint32_t index = hot->id & ~SA_ID_OUT;
+	uint32_t index = hot->id & ~SA_ID_OUT, n = 1u << c->cfg.index_bits;
 
-	return hot->id & SA_ID_OUT ? (1u << c->cfg.index_bits) + index : index;
+	/* A manual one's index is n and more: behind the outbound ones. */
+	return hot->id & SA_ID_OUT || index >= n ? n + index : index;
 }
 
 static enum view_sa_state view_state(const struct sa_obj *sa)
@@ -41,9 +43,15 @@ static bool is_away(const struct control *c, uint32_t owner)
 	return false;
 }
 
+void control_ids_copy(const struct sa_cold *cold, char srcid[IPC_ID_LEN], char dstid[IPC_ID_LEN])
+{
+	snprintf(srcid, IPC_ID_LEN, "%s", cold->srcid ? cold->srcid : "");
+	snprintf(dstid, IPC_ID_LEN, "%s", cold->dstid ? cold->dstid : "");
+}
+
 void control_view_sa(struct control *c, const struct sa_obj *sa)
 {
-	const struct ipc_sa_add *a = sa->add;
+	const struct sa_listed *a = &sa->listed;
 	struct view_sa v;
 
 	if (!c->cfg.view || !sa->hot)
@@ -65,8 +73,8 @@ void control_view_sa(struct control *c, const struct sa_obj *sa)
 	v.path_flags = sa->path->conf.flags;
 	v.local = sa->path->conf.local;
 	v.remote = sa->path->conf.remote;
-	v.tunnel_src = a->tunnel_src;
-	v.tunnel_dst = a->tunnel_dst;
+	v.tunnel_src = sa->hot->cold->tunnel_src;
+	v.tunnel_dst = sa->hot->cold->tunnel_dst;
 	v.encr_id = a->encr_id;
 	v.encr_key_len = a->encr_key_len;
 	v.integ_id = a->integ_id;
@@ -82,8 +90,7 @@ void control_view_sa(struct control *c, const struct sa_obj *sa)
 	for (uint16_t i = 0; i < sa->n_pairs && i < VIEW_SELECTORS; i++)
 		v.selectors[i] = (struct ipc_selector){
 			.src = sa->pairs[i].src, .dst = sa->pairs[i].dst};
-	memcpy(v.srcid, a->srcid, sizeof(v.srcid));
-	memcpy(v.dstid, a->dstid, sizeof(v.dstid));
+	control_ids_copy(sa->hot->cold, v.srcid, v.dstid);
 	view_set_sa(c->cfg.view, view_index(c, sa->hot), &v);
 }
 

@@ -19,6 +19,8 @@
 
 struct ipc_server;
 struct debug;
+struct keys;
+struct secrets;
 struct view_writer;
 struct manual_store;
 struct espd_seq;
@@ -71,7 +73,9 @@ struct espd {
 	struct manual_store *manual;
 	struct view_writer *view;
 	struct debug *debug;
-	struct ipc_listener listener, keys_listener;
+	struct keys *keys;
+	struct secrets *secrets;
+	struct ipc_listener listener;
 	struct session sessions[SESSIONS_MAX];
 	struct greeting *greetings;
 	uint32_t iked_uid, gid;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "dataplane/debug.h"
+#include "dataplane/keys.h"
 #include "dataplane/nft_check.h"
 #include "dataplane/privileges.h"
 
@@ -154,6 +155,7 @@ static void each_second(void *ctx, uint64_t now_ms)
 
 	control_second(e->control, now_ms);
 	owners_second(e, now_ms);
+	keys_second(e->keys, now_ms);
 	host_second(e, now_ms);
 	setup_view_counters(e);
 }
@@ -221,7 +223,9 @@ static int start(struct espd *e, char *err, size_t cap)
 	if (!e->kernel || setup_control(e, err, cap) < 0)
 		return -1;
 	e->debug = debug_create(e, err, cap);
-	if (!e->debug || owners_listen(e, err, cap) < 0 || setup_workers(e, err, cap) < 0)
+	e->keys = keys_create(e, err, cap);
+	if (!e->debug || !e->keys || owners_listen(e, err, cap) < 0 ||
+		setup_workers(e, err, cap) < 0)
 		return -1;
 	if (host_start(e) < 0 ||
 		loop_fd_add(e->loop, kernel_fd(e->kernel), EPOLLIN, kernel_ready, e) < 0 ||

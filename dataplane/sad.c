@@ -280,6 +280,18 @@ struct sa_hot *sad_find_out(const struct sad *s, uint32_t spi, const struct ip_a
 	return NULL;
 }
 
+struct sa_hot *sad_next(const struct sad *s, uint32_t *cursor)
+{
+	while (*cursor < s->n_in + s->n_out) {
+		uint32_t i = (*cursor)++;
+		struct sa_hot *sa = i < s->n_in ? s->in[i] : s->out[i - s->n_in];
+
+		if (sa)
+			return sa;
+	}
+	return NULL;
+}
+
 void sad_walk(const struct sad *s, bool (*cb)(struct sa_hot *sa, void *arg), void *arg)
 {
 	for (uint32_t i = 0; i < s->n_in; i++)

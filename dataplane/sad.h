@@ -208,6 +208,8 @@ struct sa_hot *sad_find_in(
 	const struct sad *s, uint32_t spi, const struct ip_addr *dst, bool is_udp);
 /* PMTU: the live outbound SA with this SPI to this remote address, or NULL. Main; a scan. */
 struct sa_hot *sad_find_out(const struct sad *s, uint32_t spi, const struct ip_addr *remote);
+/* The published SA at *cursor (0 at first) or behind it, and moves the cursor past it; or NULL. */
+struct sa_hot *sad_next(const struct sad *s, uint32_t *cursor);
 /* Walks all published SAs (main): inbound, then outbound. cb returns false to end. */
 void sad_walk(const struct sad *s, bool (*cb)(struct sa_hot *sa, void *arg), void *arg);
 

@@ -21,6 +21,7 @@
 #include "dataplane/debug.h"
 #include "dataplane/eal.h"
 #include "dataplane/espd_seq.h"
+#include "dataplane/keys.h"
 #include "dataplane/pmtu.h"
 #include "dataplane/route.h"
 #include "dataplane/sad.h"
@@ -29,6 +30,7 @@
 #include "ipc/paths.h"
 #include "ipc/spi.h"
 #include "ipc/view.h"
+#include "shared/secret.h"
 
 #define MEMORY_FIXED_MB 192 /* routing tables of both families, EAL itself */
 #define MEMORY_SA_KB 4      /* an SA at most */
@@ -300,7 +302,7 @@ static const char *drop_name_at(uint32_t reason)
 static int view_create(struct espd *e, char *err, size_t cap)
 {
 	struct view_config c = {
-		.max_sa = 2u << ipc_spi_index_bits(e->conf.max_sa),
+		.max_sa = (2u << ipc_spi_index_bits(e->conf.max_sa)) + MANUAL_SA_MAX,
 		.max_flows = e->conf.max_flows,
 		.n_workers = e->dp.n_workers,
 		.max_ports = e->dp.n_ports,
@@ -352,12 +354,13 @@ int setup_control(struct espd *e, char *err, size_t cap)
 		.log = &e->log,
 	};
 
+	c.secrets = e->secrets = secrets_create();
 	if (stores_open(e, err, cap) < 0 || view_create(e, err, cap) < 0)
 		return -1;
 	c.seq = e->seq;
 	c.manual = e->manual;
 	c.view = e->view;
-	e->control = control_create(&c);
+	e->control = e->secrets ? control_create(&c) : NULL;
 	if (!e->control) {
 		snprintf(err, cap, "no memory");
 		return -1;
@@ -374,10 +377,12 @@ void setup_stop(struct espd *e)
 	}
 	rte_eal_mp_wait_lcore();
 	debug_destroy(e->debug);
+	keys_destroy(e->keys);
 	owners_close(e);
 	grace_destroy(e->grace);
 	e->grace = NULL;
 	control_destroy(e->control);
+	secrets_destroy(e->secrets);
 	for (uint16_t i = 0; i < e->dp.n_ports; i++) {
 		(void)tap_carrier_set(&e->dp.ports[i].tap, false);
 		tap_close(&e->dp.ports[i].tap);

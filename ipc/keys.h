@@ -7,7 +7,7 @@
 
 /*
  * Keys for `ipsecctl -k`, the only way by which they leave espd: a root-only SEQPACKET socket of
- * its own (listener of attach.h, mode 0600, and uid 0 or espd's own is checked again).
+ * its own (listener of attach.h, mode 0600, and uid 0 is checked again).
  *
  *   client: request {magic, version}   espd: one record an SA ..., then a record with type END
  */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "controlplane/cli/ipsecctl.h"
 #include "ipc/keys.h"
@@ -54,6 +55,13 @@ static void keys_free(struct keys *keys)
 	memset(keys, 0, sizeof(*keys));
 }
 
+static int key_compare(const void *a, const void *b)
+{
+	const struct ipc_key_record *left = a, *right = b;
+
+	return left->spi < right->spi ? -1 : left->spi > right->spi;
+}
+
 static int keys_read(const char *run_dir, struct keys *keys)
 {
 	struct ipc_key_record record;
@@ -84,14 +92,29 @@ static int keys_read(const char *run_dir, struct keys *keys)
 		keys->v[keys->n++] = record;
 	}
 	wipe(&record, sizeof(record));
+	close(fd);
+	if (keys->n > 0)
+		qsort(keys->v, keys->n, sizeof(*keys->v), key_compare);
+	if (rc != 0)
+		fprintf(stderr, "ipsecctl: %s: no answer: keys are for root alone\n", path);
 	return rc == 0 ? 0 : -1;
 }
 
 static const struct ipc_key_record *key_find(const struct keys *keys, const struct view_sa *sa)
 {
-	for (size_t i = 0; i < keys->n; i++)
-		if (keys->v[i].spi == sa->spi && addr_equal(&keys->v[i].dst, &sa->tunnel_dst))
-			return &keys->v[i];
+	size_t low = 0, high = keys->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (keys->v[middle].spi < sa->spi)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < keys->n && keys->v[low].spi == sa->spi; low++)
+		if (addr_equal(&keys->v[low].dst, &sa->tunnel_dst))
+			return &keys->v[low];
 	return NULL;
 }
 
