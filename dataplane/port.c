@@ -218,6 +218,8 @@ int port_start(struct port *p, const struct port_config *c, unsigned int n_worke
 		return -1;
 	}
 	multicast_enable(p);
+	if (p->is_af_packet)
+		p->n_ring_fds = port_poll_fds(p->netdev_ifindex, p->ring_fds, PORT_QUEUES_MAX);
 	return 0;
 }
 
@@ -314,4 +316,17 @@ unsigned int port_poll_fds(uint32_t ifindex, int *fds, unsigned int cap)
 	}
 	closedir(dir);
 	return n;
+}
+
+uint64_t port_ring_drops(struct port *p)
+{
+	for (uint16_t i = 0; i < p->n_ring_fds; i++) {
+		struct tpacket_stats stats = {0};
+		socklen_t len = sizeof(stats);
+
+		/* Reading sets the kernel's counter back to zero. */
+		if (getsockopt(p->ring_fds[i], SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0)
+			p->ring_drops += stats.tp_drops;
+	}
+	return p->ring_drops;
 }

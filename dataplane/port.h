@@ -41,6 +41,10 @@ struct port {
 	uint16_t n_rxq, n_txq;
 	bool is_up; /* carrier */
 	bool is_af_packet;
+	/* Packet sockets whose rings count what they had no room for, and the sum until now. */
+	uint16_t n_ring_fds;
+	int ring_fds[PORT_QUEUES_MAX];
+	uint64_t ring_drops;
 	rte_spinlock_t tx_lock[PORT_QUEUES_MAX]; /* taken where workers share a queue */
 	struct tap tap;
 };
@@ -81,3 +85,8 @@ unsigned int port_mbufs_needed(unsigned int n_ports, unsigned int n_workers);
  * ifindex: the packet or XDP sockets that DPDK's driver opened. Returns how many; at most cap.
  */
 unsigned int port_poll_fds(uint32_t ifindex, int *fds, unsigned int cap);
+/*
+ * Frames lost since the start because a packet socket's ring was full: DPDK's driver does not
+ * read that counter, so a worker that is too slow would lose frames unseen. For main alone.
+ */
+uint64_t port_ring_drops(struct port *p);

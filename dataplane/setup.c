@@ -441,7 +441,7 @@ static void port_errors_view(struct espd *e, uint16_t number)
 
 	if (!c || rte_eth_stats_get(e->dp.ports[number].id, &stats) != 0)
 		return;
-	c->rx_missed = stats.imissed + stats.rx_nombuf;
+	c->rx_missed = stats.imissed + stats.rx_nombuf + port_ring_drops(&e->dp.ports[number]);
 	c->rx_errors = stats.ierrors;
 }
 
