@@ -7,6 +7,7 @@
 #include "dataplane/crypto_mb.h"
 #include "dataplane/esp_wire.h"
 #include "dataplane/parse.h"
+#include "dataplane/profile.h"
 
 /*
  * RFC 4303 3.4, a burst at a time:
@@ -326,7 +327,9 @@ void esp_in(struct worker_ctx *w, struct burst *b)
 			in_prepare(&k, b, i);
 	if (k.n == 0)
 		return;
+	profile_mark(w, PROFILE_ESP_IN);
 	crypto_mb_decrypt(w->crypto, k.ops, k.n);
+	profile_mark(w, PROFILE_CRYPTO);
 	for (unsigned int j = 0; j < k.n; j++)
 		in_finish(w, b, k.at[j], &k.ops[j]);
 }

@@ -6,6 +6,7 @@
 
 #include "dataplane/crypto_mb.h"
 #include "dataplane/esp_wire.h"
+#include "dataplane/profile.h"
 
 /*
  * RFC 4303 3.3, a burst at a time:
@@ -356,7 +357,9 @@ void esp_out(struct worker_ctx *w, struct burst *b)
 			out_prepare(w, &k, b, i);
 	if (k.n == 0)
 		return;
+	profile_mark(w, PROFILE_ESP_OUT);
 	crypto_mb_encrypt(w->crypto, k.ops, k.n);
+	profile_mark(w, PROFILE_CRYPTO);
 	for (unsigned int j = 0; j < k.n; j++)
 		out_finish(w, b, k.at[j], k.inner_len[j]);
 }

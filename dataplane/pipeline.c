@@ -6,6 +6,7 @@
 #include "dataplane/esp_out.h"
 #include "dataplane/forward.h"
 #include "dataplane/fragment_steer.h"
+#include "dataplane/profile.h"
 #include "dataplane/reassembly.h"
 #include "dataplane/sad.h"
 #include "dataplane/stages.h"
@@ -95,8 +96,26 @@ static const struct stage outbound[] = {
 
 #define N_STAGES(t) (sizeof(t) / sizeof((t)[0]))
 
+/* With the time of each stage; its number is that of pipeline_stage_name. */
+static void stages_measure(struct worker *w, struct burst *b, const struct stage *s, size_t n)
+{
+	unsigned int first = s >= inbound && s < inbound + N_STAGES(inbound)
+				     ? (unsigned int)(s - inbound)
+				     : (unsigned int)(s - outbound + N_STAGES(inbound));
+
+	w->ctx.profile->last = rte_rdtsc();
+	for (unsigned int i = 0; i < n; i++) {
+		s[i].run(w, b);
+		profile_mark(&w->ctx, first + i);
+	}
+}
+
 static void stages_run(struct worker *w, struct burst *b, const struct stage *s, size_t n)
 {
+	if (__builtin_expect(w->ctx.profile && w->ctx.profile->has_stages, 0)) {
+		stages_measure(w, b, s, n);
+		return;
+	}
 	if (__builtin_expect(atomic_load_explicit(&w->dp->n_traces, memory_order_relaxed) > 0, 0)) {
 		trace_burst_begin(w, b);
 		for (size_t i = 0; i < n; i++) {

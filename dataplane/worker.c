@@ -350,6 +350,23 @@ static void clock_update(struct worker *w)
 	w->next_second_tsc = w->ctx.now_tsc + w->ctx.tsc_hz / 10;
 }
 
+unsigned int worker_turn(struct worker *w)
+{
+	unsigned int n;
+
+	clock_update(w);
+	n = handed_receive(w);
+	n += main_receive(w);
+	n += ports_receive(w);
+	n += pipeline_tick(w);
+	worker_tx_flush(w);
+	others_wake(w);
+	/* Nothing is in the crypto manager between turns, and no pointer is kept. */
+	rte_rcu_qsbr_quiescent(w->dp->qsbr, w->id);
+	w->turns++;
+	return n;
+}
+
 int worker_run(void *worker)
 {
 	struct worker *w = worker;
@@ -358,19 +375,7 @@ int worker_run(void *worker)
 	rte_rcu_qsbr_thread_register(w->dp->qsbr, w->id);
 	rte_rcu_qsbr_thread_online(w->dp->qsbr, w->id);
 	while (!atomic_load_explicit(&w->dp->stop, memory_order_relaxed)) {
-		unsigned int n;
-
-		clock_update(w);
-		n = handed_receive(w);
-		n += main_receive(w);
-		n += ports_receive(w);
-		n += pipeline_tick(w);
-		worker_tx_flush(w);
-		others_wake(w);
-		/* Nothing is in the crypto manager between turns, and no pointer is kept. */
-		rte_rcu_qsbr_quiescent(w->dp->qsbr, w->id);
-		w->turns++;
-		if (n)
+		if (worker_turn(w))
 			w->n_idle = 0;
 		else
 			idle(w);

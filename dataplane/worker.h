@@ -101,6 +101,11 @@ struct worker *worker_create(struct dataplane *dp, uint16_t id);
 void worker_destroy(struct worker *w);
 /* rte_eal_remote_launch's function: runs until dp->stop. */
 int worker_run(void *worker);
+/*
+ * One turn of it: what rings and ports hold now, up to a burst of each, is gone on return. How
+ * many packets that was. The caller is registered with the qsbr and online.
+ */
+unsigned int worker_turn(struct worker *w);
 
 /* Gives m to main with its meta filled (kind and what belongs to it); wakes main at the turn's
  * end. A full ring frees m and returns false. */

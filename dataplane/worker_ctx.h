@@ -6,6 +6,7 @@
 #include "dataplane/drop.h"
 
 struct crypto_mb;
+struct profile;
 struct rte_mempool;
 struct rte_ring;
 struct sad;
@@ -46,6 +47,7 @@ struct worker_ctx {
 	 */
 	struct rte_ring *sa_events; /* may be NULL (tests) */
 	_Atomic uint32_t sa_events_lost;
+	struct profile *profile; /* NULL: nobody measures (profile.h) */
 	uint64_t rng[4]; /* xoshiro state: sampling and jitter only, never for keys or IVs */
 	uint64_t drops[DROP_N] __attribute__((aligned(64)));
 	uint64_t esp_in_packets, esp_in_bytes, esp_out_packets, esp_out_bytes;
