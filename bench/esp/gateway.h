@@ -1,0 +1,69 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/suite.h"
+#include "dataplane/worker.h"
+
+struct grace;
+struct rte_mempool;
+struct path;
+struct sa_hot;
+
+/*
+ * espd's data plane without its main loop: the program's own tables, pipeline and one worker,
+ * whose turns the caller's thread takes. Port 0 receives (traffic.h), port 1 swallows what goes
+ * out.
+ *
+ * Tunnel i: 172.16.0.0/16 here, the host 10.0.0.0/8 + i there, the peer 198.18.0.0/15 + i; our
+ * own outer address is 192.0.2.1.
+ */
+struct gateway_config {
+	const struct suite *suite;
+	uint32_t n_tunnels;
+	bool is_inbound; /* the SAs that are made: else outbound ones */
+	bool has_esn;
+	uint32_t window;
+};
+
+struct gateway {
+	struct gateway_config config;
+	struct dataplane dp;
+	struct worker *worker;
+	struct grace *grace;
+	struct sa_hot **sa; /* n_tunnels of them */
+	struct path **path;
+};
+
+#define GATEWAY_BURST WORKER_RX_BURST
+#define GATEWAY_TUNNELS_MAX 131072
+#define GATEWAY_KEY_MAX 64
+
+extern const uint8_t gateway_mac[6];
+
+/* EAL on one CPU, and the routing tables, once a process. 0, or -1 with a text on stderr. */
+int gateway_eal_init(int cpu, uint32_t memory_mb, bool no_huge);
+struct router *gateway_router(void);
+
+/* NULL with a text on stderr. */
+struct gateway *gateway_create(const struct gateway_config *config);
+void gateway_destroy(struct gateway *g);
+/*
+ * Opens the ports: what `rx_pcap` holds comes in, over and over. pool: for packets.
+ */
+int gateway_ports_open(struct gateway *g, const char *rx_pcap, struct rte_mempool *pool);
+void gateway_ports_close(struct gateway *g);
+
+/* Keys of tunnel i: key_len + salt_len and integ_key_len bytes. */
+void gateway_keys(const struct suite *s, uint32_t i, uint8_t enc[GATEWAY_KEY_MAX],
+	uint8_t integ[GATEWAY_KEY_MAX]);
+/* Inbound: all windows as if nothing had come yet. Outbound: numbers start again. */
+void gateway_rewind(struct gateway *g);
+/* Inbound SPI of tunnel i. */
+uint32_t gateway_spi(const struct gateway *g, uint32_t i);
+/* Host order. */
+uint32_t gateway_peer(uint32_t i);
+uint32_t gateway_host(uint32_t i);
+#define GATEWAY_OUTER 0xc0000201u /* 192.0.2.1 */
+#define GATEWAY_INNER 0xac100101u /* 172.16.1.1 */
