@@ -5,27 +5,35 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#include <rte_fib.h>
-#include <rte_fib6.h>
+#include <rte_lpm.h>
+#include <rte_lpm6.h>
 #include <rte_version.h>
 
 /*
- * The FIBs hold indices of next hops; index 0 is "no route". A table turns them into objects.
+ * The tables hold indices of next hops; index 0 is "no route". An array turns them into objects.
  * An index is used again only after the grace period, with its object.
+ *
+ * rte_lpm and not rte_fib: it leaves its tables' zero pages alone until a route needs them. rte_fib
+ * writes 115 MiB when it is made, more than half of all the time that espd needs to start. A route
+ * of length 0 is none of theirs and lives beside them.
  */
 
 #define N_BUCKETS 4096
 #define BURST 64
 #define INTERFACES_MAX 256
 
+#define N_TBL8 (1 << 14)
+#define LPM4_INDEX 0x00ffffffu       /* of what rte_lpm answers; above it flags and the depth */
+#define NEXTHOPS_MAX ((1 << 21) - 1) /* an entry of rte_lpm6 holds 21 bits of index */
+
 #if RTE_VERSION >= RTE_VERSION_NUM(24, 11, 0, 0)
-typedef struct rte_ipv6_addr fib6_addr;
-#define FIB6_ARG(a) (&(a))
+typedef struct rte_ipv6_addr lpm6_addr;
+#define LPM6_ARG(a) (&(a))
 #else
 typedef struct {
 	uint8_t a[16];
-} fib6_addr;
-#define FIB6_ARG(a) ((a).a)
+} lpm6_addr;
+#define LPM6_ARG(a) ((a).a)
 #endif
 
 struct hop {
@@ -51,9 +59,10 @@ LIST_HEAD(route_list, route);
 
 struct router {
 	struct router_config config;
-	struct rte_fib *fib4;
-	struct rte_fib6 *fib6;
-	_Atomic(struct nexthop *) *table; /* by index */
+	struct rte_lpm *lpm4;
+	struct rte_lpm6 *lpm6;
+	_Atomic uint32_t default4, default6; /* index of the route of length 0 */
+	_Atomic(struct nexthop *) *table;    /* by index */
 	uint32_t *free_indices;
 	uint32_t n_free;
 	struct hop_list hops[N_BUCKETS];
@@ -68,25 +77,23 @@ static void free_now(void *ctx, void (*fn)(void *), void *arg)
 	fn(arg);
 }
 
-static int fibs_create(struct router *r)
+static int tables_create(struct router *r)
 {
-	struct rte_fib_conf c4 = {
-		.type = RTE_FIB_DIR24_8,
-		.max_routes = r->config.max_routes,
-		.dir24_8 = {.nh_sz = RTE_FIB_DIR24_8_2B, .num_tbl8 = 1 << 14},
+	const struct rte_lpm_config c4 = {
+		.max_rules = r->config.max_routes,
+		.number_tbl8s = N_TBL8,
 	};
-	struct rte_fib6_conf c6 = {
-		.type = RTE_FIB6_TRIE,
-		.max_routes = r->config.max_routes,
-		.trie = {.nh_sz = RTE_FIB6_TRIE_2B, .num_tbl8 = 1 << 14},
+	const struct rte_lpm6_config c6 = {
+		.max_rules = r->config.max_routes,
+		.number_tbl8s = N_TBL8,
 	};
 	char name[32];
 
 	snprintf(name, sizeof(name), "%.20s-4", r->config.name);
-	r->fib4 = rte_fib_create(name, r->config.numa_node, &c4);
+	r->lpm4 = rte_lpm_create(name, r->config.numa_node, &c4);
 	snprintf(name, sizeof(name), "%.20s-6", r->config.name);
-	r->fib6 = rte_fib6_create(name, r->config.numa_node, &c6);
-	return r->fib4 == NULL || r->fib6 == NULL ? -1 : 0;
+	r->lpm6 = rte_lpm6_create(name, r->config.numa_node, &c6);
+	return r->lpm4 == NULL || r->lpm6 == NULL ? -1 : 0;
 }
 
 struct router *router_create(const struct router_config *config)
@@ -98,14 +105,15 @@ struct router *router_create(const struct router_config *config)
 	r->config = *config;
 	if (r->config.max_routes == 0)
 		r->config.max_routes = 65536;
-	/* Two-byte FIB entries hold 15 bits of index. */
-	if (r->config.max_nexthops == 0 || r->config.max_nexthops > 32767)
-		r->config.max_nexthops = r->config.max_nexthops == 0 ? 16384 : 32767;
+	if (r->config.max_nexthops == 0)
+		r->config.max_nexthops = 16384;
+	if (r->config.max_nexthops > NEXTHOPS_MAX)
+		r->config.max_nexthops = NEXTHOPS_MAX;
 	if (r->config.defer == NULL)
 		r->config.defer = free_now;
 	r->table = calloc(r->config.max_nexthops + 1, sizeof(*r->table));
 	r->free_indices = calloc(r->config.max_nexthops, sizeof(*r->free_indices));
-	if (r->table == NULL || r->free_indices == NULL || fibs_create(r) != 0) {
+	if (r->table == NULL || r->free_indices == NULL || tables_create(r) != 0) {
 		router_destroy(r);
 		return NULL;
 	}
@@ -127,8 +135,8 @@ void router_destroy(struct router *r)
 			free(h);
 		}
 	}
-	rte_fib_free(r->fib4);
-	rte_fib6_free(r->fib6);
+	rte_lpm_free(r->lpm4);
+	rte_lpm6_free(r->lpm6);
 	free(r->table);
 	free(r->free_indices);
 	free(r);
@@ -267,26 +275,35 @@ static uint32_t v4_host(const uint8_t *b)
 	return (uint32_t)b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3];
 }
 
-static int fib_add(struct router *r, const struct ip_prefix *dst, uint32_t index)
+static int table_add(struct router *r, const struct ip_prefix *dst, uint32_t index)
 {
-	fib6_addr a;
+	lpm6_addr a;
 
+	if (dst->len == 0) {
+		atomic_store_explicit(dst->addr.family == 4 ? &r->default4 : &r->default6, index,
+			memory_order_release);
+		return 0;
+	}
 	if (dst->addr.family == 4)
-		return rte_fib_add(r->fib4, v4_host(dst->addr.b), dst->len, index);
+		return rte_lpm_add(r->lpm4, v4_host(dst->addr.b), dst->len, index);
 	memcpy(&a, dst->addr.b, 16);
-	return rte_fib6_add(r->fib6, FIB6_ARG(a), dst->len, index);
+	return rte_lpm6_add(r->lpm6, LPM6_ARG(a), dst->len, index);
 }
 
-static void fib_delete(struct router *r, const struct ip_prefix *dst)
+static void table_delete(struct router *r, const struct ip_prefix *dst)
 {
-	fib6_addr a;
+	lpm6_addr a;
 
+	if (dst->len == 0) {
+		atomic_store(dst->addr.family == 4 ? &r->default4 : &r->default6, 0);
+		return;
+	}
 	if (dst->addr.family == 4) {
-		rte_fib_delete(r->fib4, v4_host(dst->addr.b), dst->len);
+		rte_lpm_delete(r->lpm4, v4_host(dst->addr.b), dst->len);
 		return;
 	}
 	memcpy(&a, dst->addr.b, 16);
-	rte_fib6_delete(r->fib6, FIB6_ARG(a), dst->len);
+	rte_lpm6_delete(r->lpm6, LPM6_ARG(a), dst->len);
 }
 
 static struct route *route_find(struct router *r, const struct ip_prefix *dst)
@@ -308,7 +325,7 @@ int route_add(struct router *r, const struct ip_prefix *dst, struct nexthop *nh)
 	prefix_mask(&p);
 	route = route_find(r, &p);
 	if (route != NULL) {
-		if (fib_add(r, &p, nh->index) != 0)
+		if (table_add(r, &p, nh->index) != 0)
 			return -1;
 		before = route->nh;
 		route->nh = nh;
@@ -317,7 +334,7 @@ int route_add(struct router *r, const struct ip_prefix *dst, struct nexthop *nh)
 		return 0;
 	}
 	route = calloc(1, sizeof(*route));
-	if (route == NULL || fib_add(r, &p, nh->index) != 0) {
+	if (route == NULL || table_add(r, &p, nh->index) != 0) {
 		free(route);
 		return -1;
 	}
@@ -330,7 +347,7 @@ int route_add(struct router *r, const struct ip_prefix *dst, struct nexthop *nh)
 
 static void route_remove(struct router *r, struct route *route)
 {
-	fib_delete(r, &route->dst);
+	table_delete(r, &route->dst);
 	LIST_REMOVE(route, next);
 	nexthop_put(r, route->nh);
 	free(route);
@@ -358,30 +375,50 @@ void route_flush(struct router *r)
 			route_remove(r, route);
 }
 
+static void lookup4(
+	const struct router *r, const uint8_t *const addrs[], uint32_t n, uint32_t index[])
+{
+	uint32_t addr[BURST], found[BURST];
+	uint32_t otherwise = atomic_load_explicit(&r->default4, memory_order_acquire);
+
+	for (uint32_t i = 0; i < n; i++)
+		addr[i] = v4_host(addrs[i]);
+	rte_lpm_lookup_bulk(r->lpm4, addr, found, n);
+	for (uint32_t i = 0; i < n; i++)
+		index[i] = found[i] & RTE_LPM_LOOKUP_SUCCESS ? found[i] & LPM4_INDEX : otherwise;
+}
+
+static void lookup6(
+	const struct router *r, const uint8_t *const addrs[], uint32_t n, uint32_t index[])
+{
+	uint32_t otherwise = atomic_load_explicit(&r->default6, memory_order_acquire);
+	lpm6_addr addr[BURST];
+	int32_t found[BURST];
+
+	for (uint32_t i = 0; i < n; i++)
+		memcpy(&addr[i], addrs[i], 16);
+#if RTE_VERSION >= RTE_VERSION_NUM(24, 11, 0, 0)
+	rte_lpm6_lookup_bulk_func(r->lpm6, addr, found, n);
+#else
+	rte_lpm6_lookup_bulk_func(r->lpm6, (uint8_t(*)[16])addr, found, n);
+#endif
+	for (uint32_t i = 0; i < n; i++)
+		index[i] = found[i] >= 0 ? (uint32_t)found[i] : otherwise;
+}
+
 void route_lookup_burst(const struct router *r, uint8_t family, const uint8_t *const addrs[],
 	uint32_t n, struct nexthop *out[])
 {
-	uint64_t index[BURST];
-	uint32_t v4[BURST];
-	fib6_addr v6[BURST];
+	uint32_t index[BURST];
 
 	if (n == 0)
 		return;
 	if (n > BURST)
 		n = BURST;
-	if (family == 4) {
-		for (uint32_t i = 0; i < n; i++)
-			v4[i] = v4_host(addrs[i]);
-		rte_fib_lookup_bulk(r->fib4, v4, index, n);
-	} else {
-		for (uint32_t i = 0; i < n; i++)
-			memcpy(&v6[i], addrs[i], 16);
-#if RTE_VERSION >= RTE_VERSION_NUM(24, 11, 0, 0)
-		rte_fib6_lookup_bulk(r->fib6, v6, index, n);
-#else
-		rte_fib6_lookup_bulk(r->fib6, (uint8_t(*)[16])v6, index, n);
-#endif
-	}
+	if (family == 4)
+		lookup4(r, addrs, n, index);
+	else
+		lookup6(r, addrs, n, index);
 	for (uint32_t i = 0; i < n; i++)
 		out[i] = index[i] == 0 || index[i] > r->config.max_nexthops
 				 ? NULL

@@ -7,7 +7,7 @@
 #include "shared/addr.h"
 
 /*
- * Routes and next hops. Look-ups by workers, without locks (rte_fib, rte_fib6); changes by main.
+ * Routes and next hops. Look-ups by workers, without locks (rte_lpm, rte_lpm6); changes by main.
  * A next hop is one object that all routes and SAs through it share: when its link address
  * becomes known, all of them have it. Objects live until no route and no holder refers to them,
  * then a grace period.
@@ -44,7 +44,7 @@ struct router_config {
 	uint32_t max_routes;   /* 0: 65536; each family */
 	uint32_t max_nexthops; /* 0: 16384; neighbours included */
 	uint64_t seed;
-	int numa_node;                                           /* for rte_fib; -1: any */
+	int numa_node;                                           /* for rte_lpm; -1: any */
 	const char *name;                                        /* unique a process */
 	void (*defer)(void *ctx, void (*fn)(void *), void *arg); /* NULL: at once */
 	void *defer_ctx;

@@ -32,7 +32,7 @@
 #include "ipc/view.h"
 #include "shared/secret.h"
 
-#define MEMORY_FIXED_MB 192 /* routing tables of both families, EAL itself */
+#define MEMORY_FIXED_MB 224 /* routing tables of both families, EAL itself */
 #define MEMORY_SA_KB 4      /* an SA at most */
 #define BIG_MBUFS 128       /* reassembled datagrams of up to 64 KiB */
 #define MANUAL_SA_MAX 4096

@@ -16,7 +16,7 @@ struct rte_mempool *packets_pool, *packets_big_pool;
 int packets_init(void)
 {
 	char *args[] = {"test", "--no-huge", "--no-shconf", "--no-pci", "--iova-mode=va", "-m",
-		"192", "--no-telemetry", "--log-level=4", "-l", "0", NULL};
+		"256", "--no-telemetry", "--log-level=4", "-l", "0", NULL};
 
 	if (rte_eal_init(11, args) < 0)
 		return -1;
