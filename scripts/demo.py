@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from netns import FaqTopology, program, sh, wait_until  # noqa: E402
 
 PREFIX = os.environ.get("PENSTOCK_DEMO_PREFIX", "penstock")
-STATE = "/run/penstock-demo.json"
+STATE = f"/run/{PREFIX}-demo.json"
 
 SERVER1 = """\
 ikev2 'server1_rsa' passive esp \\
@@ -301,7 +301,7 @@ class Demo:
             json.dump({"dirs": [h.dir for h in t.hosts], "ns": [h.ns for h in t.hosts]}, f)
         title("left running")
         for host in t.hosts:
-            print(f"{host.name}: nsenter -t {host.holder.pid} -n -m -u")
+            print(f"{host.name}: nsenter -t {host.holder.pid} -n -m -u -r")
         print(f"programs: {program('penstockctl')} show sa (or called as ikectl, ipsecctl)")
         print("end it: scripts/demo --stop")
         sys.stdout.flush()

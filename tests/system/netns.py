@@ -92,7 +92,8 @@ class Host:
         self.sysctl("net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0")
 
     def command(self, *args):
-        return ["nsenter", "-t", str(self.holder.pid), "-n", "-m", "-u", "--"] + [str(a) for a in args]
+        # -r, -w: a mount namespace begins at the machine's root, not at that of a chroot we may be in.
+        return ["nsenter", "-t", str(self.holder.pid), "-n", "-m", "-u", "-r", "-w", "--"] + [str(a) for a in args]
 
     def run(self, *args, check=True, **kw):
         return sh(*self.command(*args), check=check, **kw)
