@@ -19,25 +19,34 @@ static const char *file_name_keep(struct conf_lexer *lx, const char *path)
 	return *slot;
 }
 
+/* The main file's own position is its path already; an included one is named beside the line. */
+static void path_error(
+	struct conf_lexer *lx, const char *path, const struct conf_pos *pos, const char *what)
+{
+	if (pos->file && strcmp(pos->file, path) == 0)
+		conf_error(lx->diags, pos, "%s", what);
+	else
+		conf_error(lx->diags, pos, "%s: %s", path, what);
+}
+
 static bool permissions_ok(
 	struct conf_lexer *lx, int fd, const char *path, const struct conf_pos *pos)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0) {
-		conf_error(lx->diags, pos, "%s: %s", path, strerror(errno));
+		path_error(lx, path, pos, strerror(errno));
 		return false;
 	}
 	if (!lx->options->check_permissions)
 		return true;
 	if (st.st_uid != 0 && st.st_uid != getuid()) {
-		conf_error(lx->diags, pos, "%s: owner not root or current user", path);
+		path_error(lx, path, pos, "owner not root or current user");
 		return false;
 	}
 	if (st.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) {
-		conf_error(lx->diags, pos,
-			"%s: group writable or world read/writable, expected mode 0640 or less",
-			path);
+		path_error(lx, path, pos,
+			"group writable or world read/writable, expected mode 0640 or less");
 		return false;
 	}
 	return true;
@@ -55,7 +64,7 @@ static char *read_all(struct conf_lexer *lx, int fd, const char *path, const str
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			conf_error(lx->diags, pos, "%s: %s", path, strerror(errno));
+			path_error(lx, path, pos, strerror(errno));
 			return NULL;
 		}
 		if (n == 0)
@@ -85,7 +94,7 @@ char *conf_file_read(struct conf_lexer *lx, const char *path, const struct conf_
 	char *text = NULL;
 
 	if (fd < 0) {
-		conf_error(lx->diags, pos, "%s: %s", path, strerror(errno));
+		path_error(lx, path, pos, strerror(errno));
 		return NULL;
 	}
 	if (is_stdin || permissions_ok(lx, fd, path, pos))
