@@ -22,7 +22,7 @@ static void flow_info(const struct flow_pair *pair, bool out, struct ike_flow_in
 				      : IPC_FLOW_USE,
 		.is_loaded = pair->is_loaded,
 		.is_policy_flow = pair->is_policy_flow,
-		.child = out ? pair->bound_out : 0};
+		.child = pair->bound_out};
 }
 
 struct sides {

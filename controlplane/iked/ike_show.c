@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "controlplane/iked/ike_process.h"
@@ -93,9 +94,50 @@ static void each_active(void *ctx, const struct ike_sa_info *sa)
 	}
 }
 
+/* Which IKE SA a child belongs to: a flow knows its child alone. */
+struct child_owner {
+	uint64_t child, ike;
+};
+
+struct flow_show {
+	struct show show;
+	struct child_owner *owners; /* sorted by child */
+	size_t n, cap;
+};
+
+static void each_owner(void *ctx, const struct ike_sa_info *sa)
+{
+	struct flow_show *f = ctx;
+
+	for (size_t i = 0; i < sa->n_children; i++) {
+		if (f->n == f->cap) {
+			size_t cap = f->cap ? f->cap * 2 : 64;
+			void *grown = realloc(f->owners, cap * sizeof(*f->owners));
+
+			if (!grown)
+				return;
+			f->owners = grown;
+			f->cap = cap;
+		}
+		f->owners[f->n++] = (struct child_owner){sa->children[i].handle_out, sa->handle};
+	}
+}
+
+static int owner_compare(const void *a, const void *b)
+{
+	const struct child_owner *left = a, *right = b;
+
+	return left->child < right->child ? -1 : left->child > right->child;
+}
+
 static void each_flow(void *ctx, const struct ike_flow_info *flow)
 {
-	show_flow(ctx, flow, flow->child);
+	const struct flow_show *f = ctx;
+	const struct child_owner key = {.child = flow->child}, *owner = NULL;
+
+	if (flow->child && f->n > 0)
+		owner = bsearch(&key, f->owners, f->n, sizeof(key), owner_compare);
+	show_flow(&f->show, flow, owner ? owner->ike : 0);
 }
 
 static void each_by_id(void *ctx, const struct ike_sa_info *sa)
@@ -107,11 +149,16 @@ static void each_by_id(void *ctx, const struct ike_sa_info *sa)
 void ike_process_show_sa(struct ike_process *p, uint64_t serial)
 {
 	struct show sas = {p, serial, "iked_sas"}, active = {p, serial, "iked_activesas"};
-	struct show flows = {p, serial, "iked_flows"}, by_id = {p, serial, "iked_dstid_sas"};
+	struct show by_id = {p, serial, "iked_dstid_sas"};
+	struct flow_show flows = {.show = {p, serial, "iked_flows"}};
 
 	ike_engine_foreach_sa(p->engine, each_sa, &sas);
 	ike_engine_foreach_sa(p->engine, each_active, &active);
+	ike_engine_foreach_sa(p->engine, each_owner, &flows);
+	if (flows.n > 0)
+		qsort(flows.owners, flows.n, sizeof(*flows.owners), owner_compare);
 	ike_engine_foreach_flow(p->engine, each_flow, &flows);
+	free(flows.owners);
 	ike_engine_foreach_sa(p->engine, each_by_id, &by_id);
 }
 
