@@ -178,6 +178,7 @@ static uint32_t resync_end(struct control *c, uint32_t owner, uint64_t number)
 
 	objects_remove(c, owner, true);
 	c->flows_dirty = true;
+	c->n_resyncs++;
 	log_debug(c->cfg.log, "owner %u.%u: resync ended, %u flows swept", owner >> 16,
 		owner & 0xffff, n);
 	control_ack_after_grace(c, owner, number);
@@ -428,6 +429,24 @@ void control_counts_get(const struct control *c, uint32_t owner, struct control_
 	cursor = 0;
 	while ((p = handle_map_next(c->paths, &cursor)))
 		out->n_path += p->owner == owner;
+	for (unsigned int i = 0; i < c->n_flow_counts; i++) {
+		if (c->flow_counts[i].owner == owner)
+			out->n_flow = c->flow_counts[i].n;
+	}
+}
+
+void control_totals_get(const struct control *c, struct control_counts *out)
+{
+	struct sa_obj *sa;
+	size_t cursor = 0;
+
+	memset(out, 0, sizeof(*out));
+	while ((sa = handle_map_next(c->sas, &cursor)))
+		out->n_sa += sa->hot && !sa->is_deleting;
+	out->n_path = handle_map_count(c->paths);
+	for (unsigned int i = 0; i < c->n_flow_counts; i++)
+		out->n_flow += c->flow_counts[i].n;
+	out->n_resyncs = c->n_resyncs;
 }
 
 /* Every owner has said what it has: records of SAs that nobody claimed are of no more use. */

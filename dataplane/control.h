@@ -107,6 +107,9 @@ bool control_keys_next(const struct control *c, uint32_t *cursor, struct ipc_key
 	__attribute__((warn_unused_result));
 
 struct control_counts {
-	uint64_t n_sa, n_path;
+	uint64_t n_sa, n_path, n_flow;
+	uint64_t n_resyncs; /* of all owners, in control_totals_get alone */
 };
 void control_counts_get(const struct control *c, uint32_t owner, struct control_counts *out);
+/* Of all owners, also of those that are away. */
+void control_totals_get(const struct control *c, struct control_counts *out);

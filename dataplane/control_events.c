@@ -222,6 +222,7 @@ void control_second(struct control *c, uint64_t now_ms)
 	control_paths_second(c);
 	control_held_continue(c);
 	control_view_counters(c);
+	control_view_hits(c);
 }
 
 void control_turn_end(struct control *c)

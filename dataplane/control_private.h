@@ -83,6 +83,12 @@ struct control {
 	struct owner_set away; /* owners that went away: their SAs are orphans */
 	bool flows_dirty, is_restoring, is_manual_dirty;
 	uint32_t n_view_flows;
+	struct { /* flows of each owner, counted when they were listed last */
+		uint32_t owner;
+		uint64_t n;
+	} flow_counts[OWNERS_KNOWN_MAX];
+	unsigned int n_flow_counts;
+	uint64_t n_resyncs;
 	uint64_t now_ms;
 	uint64_t next_limit_ms; /* no SA's time limit is due before */
 };
@@ -140,3 +146,5 @@ void control_ids_copy(const struct sa_cold *cold, char srcid[IPC_ID_LEN], char d
 void control_view_sa_gone(struct control *c, const struct sa_obj *sa);
 void control_view_flows(struct control *c);
 void control_view_counters(struct control *c);
+/* Packets that each flow decided; for many flows not every second. */
+void control_view_hits(struct control *c);

@@ -100,10 +100,51 @@ void control_view_sa_gone(struct control *c, const struct sa_obj *sa)
 		view_clear_sa(c->cfg.view, view_index(c, sa->hot));
 }
 
+/* From so many flows on their hits are copied every HITS_SLOW_S seconds only. */
+#define HITS_EACH_SECOND 65536
+#define HITS_SLOW_S 16
+
 struct flow_listing {
 	struct control *c;
+	uint64_t *hits; /* main's row of the view: sums over the workers */
 	uint32_t n;
 };
+
+static void flow_count(struct control *c, uint32_t owner)
+{
+	unsigned int i = 0;
+
+	while (i < c->n_flow_counts && c->flow_counts[i].owner != owner)
+		i++;
+	if (i == OWNERS_KNOWN_MAX)
+		return;
+	if (i == c->n_flow_counts) {
+		c->flow_counts[i].owner = owner;
+		c->flow_counts[i].n = 0;
+		c->n_flow_counts++;
+	}
+	c->flow_counts[i].n++;
+}
+
+static void hits_show(void *ctx, const struct spd_flow_view *f)
+{
+	struct flow_listing *l = ctx;
+
+	if (l->n < l->c->n_view_flows)
+		l->hits[l->n++] = f->packets;
+}
+
+void control_view_hits(struct control *c)
+{
+	struct flow_listing l = {.c = c};
+
+	if (!c->cfg.view || c->flows_dirty ||
+		(c->n_view_flows > HITS_EACH_SECOND && control_now_s(c) % HITS_SLOW_S != 0))
+		return;
+	l.hits = view_flow_hits_at(c->cfg.view, c->cfg.dp->n_workers);
+	if (l.hits)
+		spd_each(c->cfg.dp->spd, hits_show, &l);
+}
 
 static void flow_show(void *ctx, const struct spd_flow_view *f)
 {
@@ -126,6 +167,9 @@ static void flow_show(void *ctx, const struct spd_flow_view *f)
 		v.sa_spi = hot ? hot->spi : 0;
 		v.sa_handle = hot ? hot->cold->handle : 0;
 	}
+	flow_count(l->c, f->owner);
+	if (l->hits) /* the SPD holds no more flows than the view has room for */
+		l->hits[l->n] = f->packets;
 	view_set_flow(l->c->cfg.view, l->n++, &v);
 }
 
@@ -133,8 +177,10 @@ void control_view_flows(struct control *c)
 {
 	struct flow_listing l = {.c = c};
 
+	c->n_flow_counts = 0;
 	if (!c->cfg.view)
 		return;
+	l.hits = view_flow_hits_at(c->cfg.view, c->cfg.dp->n_workers);
 	spd_each(c->cfg.dp->spd, flow_show, &l);
 	for (uint32_t i = l.n; i < c->n_view_flows; i++)
 		view_clear_flow(c->cfg.view, i);

@@ -402,12 +402,14 @@ static void session_view(struct espd *e, unsigned int i)
 		v.punt_tx = st.punt_tx;
 		v.n_sa = n.n_sa;
 		v.n_path = n.n_path;
+		v.n_flow = n.n_flow;
 	}
 	view_set_owner(e->view, i, &v);
 }
 
 void owners_view(struct espd *e)
 {
+	struct control_counts totals;
 	struct view_globals g;
 	struct spd_stats st;
 
@@ -420,6 +422,12 @@ void owners_view(struct espd *e)
 	g.state = atomic_load(&e->dp.is_ready) ? VIEW_READY : VIEW_NOT_READY;
 	g.ready_s = e->ready.ready_epoch_s;
 	g.n_flow = st.n_flows;
+	if (e->control) {
+		control_totals_get(e->control, &totals);
+		g.n_sa = totals.n_sa;
+		g.n_path = totals.n_path;
+		g.resyncs = totals.n_resyncs;
+	}
 	g.spd_bound = st.max_bound;
 	g.spd_touches = st.bound;
 	g.not_ready_owners = (e->ready.waits_iked && !e->ready.iked_done) +

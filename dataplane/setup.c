@@ -401,6 +401,7 @@ static void worker_view(struct espd *e, const struct worker *w)
 
 	if (!v)
 		return;
+	v->cpu = (uint64_t)rte_lcore_to_cpu_id((int)w->lcore);
 	v->loops = w->turns;
 	v->sleeps = w->sleeps;
 	v->esp_in_packets = w->ctx.esp_in_packets;
@@ -443,6 +444,7 @@ static void port_errors_view(struct espd *e, uint16_t number)
 		return;
 	c->rx_missed = stats.imissed + stats.rx_nombuf + port_ring_drops(&e->dp.ports[number]);
 	c->rx_errors = stats.ierrors;
+	c->tx_errors = stats.oerrors;
 }
 
 void setup_view_counters(struct espd *e)
