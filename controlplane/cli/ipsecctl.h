@@ -27,6 +27,13 @@ struct ipsecctl_listing {
 	size_t n_sas;
 };
 
+/* The view of an espd that runs; NULL with the reason on stderr, in the name of program (NULL:
+ * in silence). */
+struct view_reader *listing_view_open(const char *run_dir, const char *program)
+	__attribute__((warn_unused_result));
+/* 0 or a negative errno. */
+int listing_read(const struct view_reader *view, struct ipsecctl_listing *out)
+	__attribute__((warn_unused_result));
 /* 0, or -1 with the reason on stderr. */
 int ipsecctl_listing_read(const char *run_dir, struct ipsecctl_listing *out);
 void ipsecctl_listing_free(struct ipsecctl_listing *listing);

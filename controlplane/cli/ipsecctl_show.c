@@ -235,8 +235,11 @@ static void print_sa_details(
 			fprintf(out, "%02x", key->enc_key[i]);
 		fprintf(out, "\n");
 	}
-	print_identity("identity_src", sa->srcid, out);
-	print_identity("identity_dst", sa->dstid, out);
+	/* srcid is ours and dstid the peer's: of an inbound SA the source is the peer. */
+	bool in = sa->direction == IPC_DIR_IN;
+
+	print_identity("identity_src", in ? sa->dstid : sa->srcid, out);
+	print_identity("identity_dst", in ? sa->srcid : sa->dstid, out);
 	if (sa->path_flags & IPC_PATH_UDP)
 		fprintf(out, "\tudpencap: udpencap port %u\n", sa->remote.port);
 	fprintf(out, "\tlifetime_lastuse: alloc 0 bytes 0 add 0 first %" PRIu64 "\n",

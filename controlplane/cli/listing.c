@@ -54,29 +54,53 @@ static int read_tables(const struct view_reader *view, struct ipsecctl_listing *
 	return 0;
 }
 
-int ipsecctl_listing_read(const char *run_dir, struct ipsecctl_listing *out)
+struct view_reader *listing_view_open(const char *run_dir, const char *program)
 {
-	struct view_reader *view;
+	struct view_reader *view = NULL;
+	const char *why;
 	char path[256];
 	int rc;
 
-	memset(out, 0, sizeof(*out));
 	snprintf(path, sizeof(path), "%s/%s", run_dir, ESPD_VIEW);
 	rc = view_reader_open(&view, path);
-	if (rc < 0) {
-		fprintf(stderr, "ipsecctl: %s: %s\n", path,
-			rc == -IPC_ERR_SYS ? strerror(errno) : ipc_strerror(rc));
-		return -1;
-	}
-	rc = view_reader_is_live(view) ? read_tables(view, out) : -ECONNREFUSED;
-	view_reader_close(view);
-	if (rc < 0) {
-		fprintf(stderr, "ipsecctl: %s: %s\n", path,
-			rc == -ECONNREFUSED ? "penstock-espd is not running" : strerror(-rc));
+	if (rc == 0 && view_reader_is_live(view))
+		return view;
+	if (rc == 0 || (rc == -IPC_ERR_SYS && errno == ENOENT))
+		why = "penstock-espd is not running";
+	else
+		why = rc == -IPC_ERR_SYS ? strerror(errno) : ipc_strerror(rc);
+	if (program)
+		fprintf(stderr, "%s: %s: %s\n", program, path, why);
+	if (rc == 0)
+		view_reader_close(view);
+	return NULL;
+}
+
+int listing_read(const struct view_reader *view, struct ipsecctl_listing *out)
+{
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = read_tables(view, out);
+	if (rc < 0)
 		ipsecctl_listing_free(out);
+	return rc;
+}
+
+int ipsecctl_listing_read(const char *run_dir, struct ipsecctl_listing *out)
+{
+	struct view_reader *view = listing_view_open(run_dir, "ipsecctl");
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if (!view)
 		return -1;
-	}
-	return 0;
+	rc = listing_read(view, out);
+	view_reader_close(view);
+	if (rc == 0)
+		return 0;
+	fprintf(stderr, "ipsecctl: %s/%s: %s\n", run_dir, ESPD_VIEW, strerror(-rc));
+	return -1;
 }
 
 void ipsecctl_listing_free(struct ipsecctl_listing *listing)

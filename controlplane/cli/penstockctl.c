@@ -1,25 +1,30 @@
 #include "controlplane/cli/penstockctl.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "controlplane/cli/applet.h"
+#include "controlplane/cli/emit.h"
 #include "controlplane/ctl/client.h"
 #include "ipc/paths.h"
 
-static const struct {
+static const struct command {
 	const char *word;
 	int (*run)(const struct penstockctl *p, char **words);
+	unsigned int min_words, max_words; /* behind the command */
 	const char *arguments, *summary;
 } commands[] = {
-	{"show", penstockctl_show, "sa|flow|spd|port|worker|counters|drops|owner|state|pipeline",
+	{"show", penstockctl_show, 1, 1,
+		"sa|flow|spd|port|worker|counters|drops|owner|state|stats|pipeline",
 		"what the data plane holds and counts"},
-	{"trace", penstockctl_trace, "[FILTER ...]", "packets with the decision at every step"},
-	{"capture", penstockctl_capture, "[spi 0xSPI]",
+	{"trace", penstockctl_trace, 0, 32, "[FILTER ...]",
+		"packets with the decision at every step"},
+	{"capture", penstockctl_capture, 0, 2, "[spi 0xSPI]",
 		"clear text of an SA or of all, as pcap on standard output"},
-	{"why-policy", penstockctl_why_policy, "LOCAL PEER [IDi [IDr]]",
+	{"why-policy", penstockctl_why_policy, 2, 4, "LOCAL PEER [IDi [IDr]]",
 		"each policy of iked.conf for this peer, and why it lost"},
 };
 
@@ -50,6 +55,39 @@ static int take_json(int argc, char **argv, bool *json)
 	return n;
 }
 
+/* Packets of -c: 1 to 4294967295. */
+static int count_parse(const char *text, uint32_t *out)
+{
+	char *end;
+	unsigned long long value;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end != '\0' || errno || value == 0 ||
+		value > UINT32_MAX) {
+		fprintf(stderr, "penstockctl: -c %s: not a number of packets\n", text);
+		return -1;
+	}
+	*out = (uint32_t)value;
+	return 0;
+}
+
+static int run(const struct penstockctl *p, const struct command *command, char **words)
+{
+	unsigned int n = 0;
+
+	while (words[n])
+		n++;
+	if (n > command->max_words) {
+		fprintf(stderr, "penstockctl: superfluous argument: %s\n",
+			words[command->max_words]);
+	} else if (n >= command->min_words) {
+		return command->run(p, words);
+	}
+	fprintf(stderr, "usage: penstockctl %s %s\n", command->word, command->arguments);
+	return 1;
+}
+
 int penstockctl_main(int argc, char **argv)
 {
 	struct penstockctl p = {.run_dir = ESPD_RUN_DIR, .iked_socket = CTL_SOCKET_PATH};
@@ -58,9 +96,11 @@ int penstockctl_main(int argc, char **argv)
 	argc = take_json(argc, argv, &p.json);
 	optind = 1;
 	while ((c = getopt(argc, argv, "+c:jnr:s:")) != -1) {
+		if (c == 'c' && count_parse(optarg, &p.count) < 0)
+			return 1;
 		if (c == 'c')
-			p.count = (uint32_t)strtoul(optarg, NULL, 10);
-		else if (c == 'j')
+			continue;
+		if (c == 'j')
 			p.json = true;
 		else if (c == 'n')
 			p.non_zero_only = true;
@@ -73,15 +113,41 @@ int penstockctl_main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < N_COMMANDS && optind < argc; i++)
 		if (strcmp(argv[optind], commands[i].word) == 0)
-			return commands[i].run(&p, argv + optind + 1);
+			return run(&p, &commands[i], argv + optind + 1);
+	if (optind < argc)
+		fprintf(stderr, "penstockctl: unknown command: %s\n", argv[optind]);
 	return usage();
+}
+
+/* "* 'NAME' (FILE:LINE): REASON" as an object; the winner has the star. */
+static void policy_object(struct emit *e, char *line)
+{
+	char *name = strchr(line, '\''), *place, *reason;
+	char *name_end = name ? strstr(name + 1, "' (") : NULL;
+
+	place = name_end ? name_end + 3 : NULL;
+	reason = place ? strstr(place, "): ") : NULL;
+	if (!reason)
+		return;
+	*name_end = *reason = '\0';
+	emit_object(e);
+	emit_str(e, "policy", name + 1);
+	emit_str(e, "place", place);
+	emit_bool(e, "chosen", line[0] == '*');
+	emit_str(e, "reason", reason + 3);
+	emit_object_end(e);
 }
 
 static int print_reply(void *ctx, const struct ctl_message *message)
 {
-	(void)ctx;
-	if (message->type == CTL_TEXT)
-		printf("%.*s\n", (int)message->body_len, (const char *)message->body);
+	struct emit *e = ctx;
+	char line[2048];
+
+	snprintf(line, sizeof(line), "%.*s", (int)message->body_len, (const char *)message->body);
+	if (message->type == CTL_TEXT && e->json)
+		policy_object(e, line);
+	else if (message->type == CTL_TEXT)
+		printf("%s\n", line);
 	else if (message->type == CTL_ERROR)
 		fprintf(stderr, "penstockctl: %.*s\n", (int)message->body_len,
 			(const char *)message->body);
@@ -90,14 +156,11 @@ static int print_reply(void *ctx, const struct ctl_message *message)
 
 int penstockctl_why_policy(const struct penstockctl *p, char **words)
 {
-	const struct ctl_client_handler handler = {.reply = print_reply};
+	struct emit e;
+	const struct ctl_client_handler handler = {.reply = print_reply, .ctx = &e};
 	char question[1024] = "";
 	int fd, status;
 
-	if (!words[0] || !words[1]) {
-		fprintf(stderr, "usage: penstockctl why-policy LOCAL PEER [IDi [IDr]]\n");
-		return 1;
-	}
 	for (size_t i = 0; words[i]; i++) {
 		size_t len = strlen(question);
 
@@ -108,7 +171,9 @@ int penstockctl_why_policy(const struct penstockctl *p, char **words)
 		fprintf(stderr, "penstockctl: connect: %s: %m\n", p->iked_socket);
 		return 1;
 	}
+	emit_begin(&e, stdout, p->json);
 	status = ctl_client_run(fd, &handler);
+	emit_end(&e);
 	close(fd);
 	return status == 0 ? 0 : 1;
 }

@@ -15,5 +15,8 @@ int penstockctl_show(const struct penstockctl *p, char **words);
 int penstockctl_trace(const struct penstockctl *p, char **words);
 int penstockctl_capture(const struct penstockctl *p, char **words);
 int penstockctl_why_policy(const struct penstockctl *p, char **words);
+int penstockctl_explain(const struct penstockctl *p, char **words);
+int penstockctl_top(const struct penstockctl *p, char **words);
+int penstockctl_exporter(const struct penstockctl *p, char **words);
 /* A SHOW request that espd answers itself. */
 int penstockctl_ask_espd(const struct penstockctl *p, const char *words);

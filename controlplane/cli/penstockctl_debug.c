@@ -133,6 +133,22 @@ int penstockctl_ask_espd(const struct penstockctl *p, const char *words)
 	return request(p, IPC_DEBUG_SHOW, text, strlen(text) + 1);
 }
 
+int penstockctl_explain(const struct penstockctl *p, char **words)
+{
+	char text[200] = "explain";
+
+	for (size_t i = 0; words[i]; i++) {
+		size_t len = strlen(text);
+
+		if (len + strlen(words[i]) + 2 > sizeof(text)) {
+			fprintf(stderr, "penstockctl: explain: too long\n");
+			return 1;
+		}
+		snprintf(text + len, sizeof(text) - len, " %s", words[i]);
+	}
+	return penstockctl_ask_espd(p, text);
+}
+
 int penstockctl_trace(const struct penstockctl *p, char **words)
 {
 	struct ipc_debug_trace trace = {.count = p->count};
@@ -154,16 +170,22 @@ int penstockctl_capture(const struct penstockctl *p, char **words)
 {
 	struct ipc_debug_capture capture = {.snaplen = SNAPLEN, .count = p->count};
 
-	if (words[0] && strcmp(words[0], "spi") == 0)
-		words++;
+	if (words[0] && (strcmp(words[0], "spi") != 0 || !words[1])) {
+		fprintf(stderr, "usage: penstockctl capture [spi 0xSPI]\n");
+		return 1;
+	}
 	if (words[0]) {
+		unsigned long long spi;
 		char *end;
 
-		capture.spi = (uint32_t)strtoul(words[0], &end, 0);
-		if (*end != '\0' || capture.spi == 0) {
-			fprintf(stderr, "penstockctl: %s: not an SPI\n", words[0]);
+		errno = 0;
+		spi = strtoull(words[1], &end, 0);
+		if (*words[1] < '0' || *words[1] > '9' || *end != '\0' || errno || spi == 0 ||
+			spi > UINT32_MAX) {
+			fprintf(stderr, "penstockctl: %s: not an SPI\n", words[1]);
 			return 1;
 		}
+		capture.spi = (uint32_t)spi;
 	}
 	if (isatty(STDOUT_FILENO)) {
 		fprintf(stderr,

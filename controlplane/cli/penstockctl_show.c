@@ -99,10 +99,12 @@ static int show_sa(const struct penstockctl *p, const struct view_reader *view)
 {
 	struct ipsecctl_listing list;
 	struct emit e;
+	int rc = listing_read(view, &list);
 
-	(void)view;
-	if (ipsecctl_listing_read(p->run_dir, &list) < 0)
+	if (rc < 0) {
+		fprintf(stderr, "penstockctl: %s\n", strerror(-rc));
 		return 1;
+	}
 	emit_begin(&e, stdout, p->json);
 	for (size_t i = 0; i < list.n_sas; i++)
 		show_one_sa(&e, &list.sas[i]);
@@ -214,17 +216,11 @@ static const struct {
 	WORKER_FIELD(to_host),
 	WORKER_FIELD(from_host),
 	WORKER_FIELD(punted),
-	WORKER_FIELD(crypto_flushes),
-	WORKER_FIELD(crypto_jobs),
-	WORKER_FIELD(reassembled),
 	WORKER_FIELD(fragmented),
 	WORKER_FIELD(icmp_sent),
 	WORKER_FIELD(acquires),
 	WORKER_FIELD(loops),
-	WORKER_FIELD(loops_busy),
 	WORKER_FIELD(sleeps),
-	WORKER_FIELD(tsc_busy),
-	WORKER_FIELD(tsc_idle),
 };
 
 #define N_WORKER_FIELDS (sizeof(worker_fields) / sizeof(worker_fields[0]))
@@ -293,7 +289,7 @@ static int show_drops(const struct penstockctl *p, const struct view_reader *vie
 
 	view_reader_info(view, &info);
 	emit_begin(&e, stdout, p->json);
-	for (uint32_t i = 0; i < info.n_drops; i++) {
+	for (uint32_t i = 1; i < info.n_drops; i++) { /* 0 is "not dropped" */
 		uint64_t n = view_read_drops(view, i);
 
 		if (n == 0 && (p->non_zero_only || !p->json))
@@ -382,33 +378,26 @@ static const struct {
 
 int penstockctl_show(const struct penstockctl *p, char **words)
 {
-	struct view_reader *view = NULL;
-	char path[256];
-	int status = 1;
+	static const char *const from_espd[] = {"spd", "pipeline", "stats"};
+	struct view_reader *view;
+	int status;
 
-	if (!words[0]) {
-		fprintf(stderr,
-			"penstockctl: show what? sa, flow, spd, port, worker, counters, drops, "
-			"owner, state or pipeline\n");
-		return 1;
+	for (size_t i = 0; i < sizeof(from_espd) / sizeof(from_espd[0]); i++)
+		if (strcmp(words[0], from_espd[i]) == 0)
+			return penstockctl_ask_espd(p, words[0]);
+	for (size_t i = 0; i < sizeof(from_view) / sizeof(from_view[0]); i++) {
+		if (strcmp(words[0], from_view[i].word) != 0)
+			continue;
+		view = listing_view_open(p->run_dir, "penstockctl");
+		if (!view)
+			return 1;
+		status = from_view[i].show(p, view);
+		view_reader_close(view);
+		return status;
 	}
-	if (strcmp(words[0], "spd") == 0 || strcmp(words[0], "pipeline") == 0)
-		return penstockctl_ask_espd(p, words[0]);
-	snprintf(path, sizeof(path), "%s/%s", p->run_dir, ESPD_VIEW);
-	int rc = view_reader_open(&view, path);
-
-	if (rc < 0) {
-		fprintf(stderr, "penstockctl: %s: %s\n", path,
-			rc == -IPC_ERR_SYS ? strerror(errno) : ipc_strerror(rc));
-		return 1;
-	}
-	for (size_t i = 0; i < sizeof(from_view) / sizeof(from_view[0]); i++)
-		if (strcmp(words[0], from_view[i].word) == 0) {
-			status = from_view[i].show(p, view);
-			goto out;
-		}
-	fprintf(stderr, "penstockctl: show %s: no such thing\n", words[0]);
-out:
-	view_reader_close(view);
-	return status;
+	fprintf(stderr,
+		"penstockctl: show %s: no such list; there are sa, flow, spd, port, worker, "
+		"counters, drops, owner, state, stats and pipeline\n",
+		words[0]);
+	return 1;
 }
