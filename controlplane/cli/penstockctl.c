@@ -24,6 +24,10 @@ static const struct command {
 		"packets with the decision at every step"},
 	{"capture", penstockctl_capture, 0, 2, "[spi 0xSPI]",
 		"clear text of an SA or of all, as pcap on standard output"},
+	{"top", penstockctl_top, 0, 4, "[-n COUNT] [-i SECONDS]",
+		"rates of ports, tunnels and drops, live; -n: so many pictures, without a screen"},
+	{"exporter", penstockctl_exporter, 0, 4, "[--listen ADDRESS:PORT] [--max-tunnels N]",
+		"metrics for Prometheus over HTTP; 127.0.0.1:9470 by default"},
 	{"why-policy", penstockctl_why_policy, 2, 4, "LOCAL PEER [IDi [IDr]]",
 		"each policy of iked.conf for this peer, and why it lost"},
 };
