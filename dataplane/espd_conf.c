@@ -17,7 +17,7 @@ void espd_config_init(struct espd_config *config)
 		.max_sa = 16384,
 		.max_flows = 65536,
 		.wait_for_iked = true,
-		.run_dir = conf_strdup("/run/penstock"),
+		.run_dir = strdup("/run/penstock"),
 	};
 	for (size_t i = 0; i < ESPD_WORKERS_MAX; i++)
 		config->cpus[i] = ESPD_WORKER_ANY_CPU;
@@ -39,19 +39,34 @@ void espd_config_fini(struct espd_config *config)
 	memset(config, 0, sizeof(*config));
 }
 
+static void parse(void *arg)
+{
+	struct espd_parser *p = arg;
+	size_t before = p->diags->n_errors;
+
+	if (conf_lexer_init(&p->lx, &p->arena, p->path, p->options, p->diags) < 0)
+		return;
+	p->lx.keywords = espd_keywords;
+	if (espd_yyparse(p) != 0 && p->diags->n_errors == before)
+		conf_error(p->diags, &(struct conf_pos){.file = p->path},
+			"the file is nested too deep, expected less");
+}
+
 int espd_conf_parse(const char *path, const struct conf_options *options,
 	struct espd_config *config, struct conf_diags *diags)
 {
-	struct espd_parser p = {.diags = diags, .config = config};
+	struct espd_parser p = {
+		.path = path,
+		.options = options,
+		.diags = diags,
+		.config = config,
+		.lx.fd = -1,
+	};
 	size_t before = diags->n_errors;
 
 	espd_config_init(config);
-	if (conf_lexer_init(&p.lx, &p.arena, path, options, diags) == 0) {
-		p.lx.keywords = espd_keywords;
-		if (espd_yyparse(&p) != 0 && diags->n_errors == before)
-			conf_error(diags, &(struct conf_pos){.file = path},
-				"the file is nested too deep, expected less");
-	}
+	if (!config->run_dir || arena_run(&p.arena, parse, &p) < 0)
+		conf_error(diags, &(struct conf_pos){.file = path}, "out of memory");
 	conf_lexer_take_files(&p.lx, &config->files, &config->n_files);
 	arena_fini(&p.arena);
 	return diags->n_errors > before ? -1 : 0;
@@ -91,7 +106,8 @@ void espd_string(struct espd_parser *p, char **out, const struct conf_string *s,
 		return;
 	}
 	free(*out);
-	*out = conf_strdup(s->text);
+	*out = NULL;
+	*out = conf_strdup(&p->arena, s->text);
 }
 
 void espd_worker_add(struct espd_parser *p, const struct conf_string *cpu)
@@ -180,9 +196,10 @@ void espd_port_add(struct espd_parser *p, const struct conf_string *name)
 	port = &c->ports[c->n_ports++];
 	*port = p->port;
 	port->pos.macro = NULL;
-	port->name = conf_strdup(name->text);
-	port->device = conf_strdup(p->port.device);
-	port->tap = conf_strdup(tap);
+	port->name = port->device = port->tap = NULL; /* not the arena's */
+	port->name = conf_strdup(&p->arena, name->text);
+	port->device = conf_strdup(&p->arena, p->port.device);
+	port->tap = conf_strdup(&p->arena, tap);
 }
 
 static void print_ports(const struct espd_config *c, FILE *out)

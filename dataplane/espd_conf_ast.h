@@ -5,6 +5,8 @@
 
 struct espd_parser {
 	struct arena arena;
+	const char *path;
+	const struct conf_options *options;
 	struct conf_lexer lx;
 	struct conf_diags *diags;
 	struct espd_config *config;

@@ -1,6 +1,6 @@
 #include "controlplane/conf/arena.h"
 
-#include <stdio.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,18 +12,32 @@ struct arena_block {
 	max_align_t data[];
 };
 
-static void *check(void *p)
+int arena_run(struct arena *arena, void (*fn)(void *arg), void *arg)
 {
-	if (!p) {
-		fprintf(stderr, "out of memory\n");
-		abort();
+	jmp_buf escape;
+
+	assert(!arena->escape);
+	arena->escape = &escape;
+	if (setjmp(escape) != 0) {
+		arena->escape = NULL;
+		return -1;
 	}
+	fn(arg);
+	arena->escape = NULL;
+	return 0;
+}
+
+static void *check(struct arena *arena, void *p)
+{
+	assert(arena->escape);
+	if (!p)
+		longjmp(*arena->escape, 1);
 	return p;
 }
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
-	struct arena_block *b = check(calloc(1, sizeof(*b) + size));
+	struct arena_block *b = check(arena, calloc(1, sizeof(*b) + size));
 
 	b->size = size;
 	b->next = arena->blocks;
@@ -50,22 +64,22 @@ void arena_fini(struct arena *arena)
 	}
 }
 
-void *conf_calloc(size_t n, size_t size)
+void *conf_calloc(struct arena *arena, size_t n, size_t size)
 {
-	return check(calloc(n ? n : 1, size));
+	return check(arena, calloc(n ? n : 1, size));
 }
 
-void *conf_grow(void *array_pointer, size_t n, size_t size)
+void *conf_grow(struct arena *arena, void *array_pointer, size_t *n, size_t size)
 {
 	void **array = array_pointer;
 
 	/* Powers of two: grow only when n is one (or 0). */
-	if ((n & (n - 1)) == 0)
-		*array = check(reallocarray(*array, n ? 2 * n : 1, size));
-	return memset((char *)*array + n * size, 0, size);
+	if ((*n & (*n - 1)) == 0)
+		*array = check(arena, reallocarray(*array, *n ? 2 * *n : 1, size));
+	return memset((char *)*array + (*n)++ * size, 0, size);
 }
 
-char *conf_strdup(const char *text)
+char *conf_strdup(struct arena *arena, const char *text)
 {
-	return text ? check(strdup(text)) : NULL;
+	return text ? check(arena, strdup(text)) : NULL;
 }

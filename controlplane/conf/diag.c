@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controlplane/conf/arena.h"
-
 void conf_diags_init(struct conf_diags *diags)
 {
 	memset(diags, 0, sizeof(*diags));
@@ -23,7 +21,7 @@ void conf_diags_fini(struct conf_diags *diags)
 static void __attribute__((format(printf, 4, 0))) add(struct conf_diags *diags,
 	enum conf_severity severity, const struct conf_pos *pos, const char *fmt, va_list ap)
 {
-	struct conf_diag *d;
+	struct conf_diag *v;
 	char text[1024];
 	int len;
 
@@ -35,14 +33,24 @@ static void __attribute__((format(printf, 4, 0))) add(struct conf_diags *diags,
 	len = vsnprintf(text, sizeof(text), fmt, ap);
 	if (pos->macro && len >= 0 && (size_t)len < sizeof(text))
 		snprintf(text + len, sizeof(text) - (size_t)len, " (in macro '%.40s')", pos->macro);
-	d = conf_grow(&diags->v, diags->n++, sizeof(*d));
-	*d = (struct conf_diag){
+	/* Without memory it is counted all the same. */
+	v = reallocarray(diags->v, diags->n + 1, sizeof(*v));
+	if (!v)
+		return;
+	diags->v = v;
+	v[diags->n] = (struct conf_diag){
 		.severity = severity,
-		.file = conf_strdup(pos->file ? pos->file : "(configuration)"),
+		.file = strdup(pos->file ? pos->file : "(configuration)"),
 		.line = pos->line,
 		.column = pos->column,
-		.text = conf_strdup(text),
+		.text = strdup(text),
 	};
+	if (v[diags->n].file && v[diags->n].text) {
+		diags->n++;
+		return;
+	}
+	free(v[diags->n].file);
+	free(v[diags->n].text);
 }
 
 void conf_error(struct conf_diags *diags, const struct conf_pos *pos, const char *fmt, ...)
@@ -73,6 +81,8 @@ void conf_diags_print(const struct conf_diags *diags, FILE *out)
 			fprintf(out, "%u:%u:", d->line, d->column);
 		fprintf(out, " %s%s\n", d->severity == CONF_WARNING ? "warning: " : "", d->text);
 	}
+	if (diags->n == 0 && diags->n_errors > 0)
+		fputs("out of memory\n", out);
 	if (diags->n == CONF_DIAGS_MAX)
 		fprintf(out, "%zu errors in all\n", diags->n_errors);
 }

@@ -6,6 +6,8 @@
 /* A statement of iked.conf as the grammar sees it, in the arena; iked_build.c makes it policy. */
 struct iked_parser {
 	struct arena arena;
+	const char *path;
+	const struct conf_options *options;
 	struct conf_lexer lx;
 	struct conf_diags *diags;
 	const struct conf_resolver *resolver;

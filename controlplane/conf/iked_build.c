@@ -55,7 +55,7 @@ static void build_name(struct iked_parser *p, struct ike_policy *policy, struct 
 
 	if (!ast->name.text) {
 		snprintf(name, sizeof(name), "policy%u", policy->number);
-		policy->name = conf_strdup(name);
+		policy->name = conf_strdup(&p->arena, name);
 		return;
 	}
 	if (ast->name.text[0] == '\0')
@@ -66,7 +66,7 @@ static void build_name(struct iked_parser *p, struct ike_policy *policy, struct 
 			conf_warning(p->diags, &ast->name.pos,
 				"another policy in line %u has the name '%s' too",
 				p->config->policies[i].pos.line, ast->name.text);
-	policy->name = conf_strdup(ast->name.text);
+	policy->name = conf_strdup(&p->arena, ast->name.text);
 }
 
 static void build_flags(struct iked_parser *p, struct ike_policy *policy, struct ast_policy *ast)
@@ -110,7 +110,7 @@ static void build_id(struct iked_parser *p, const struct conf_string *s, bool *h
 		return;
 	}
 	*has = true;
-	*text = conf_strdup(s->text);
+	*text = conf_strdup(&p->arena, s->text);
 	if (id->type == IKE_ID_ASN1_DN)
 		iked_feature(p, IKE_FEATURE_ASN1_DN, s->text, &s->pos);
 }
@@ -132,7 +132,7 @@ static void set_psk_hex(struct iked_parser *p, struct ike_policy *policy, const 
 			len, 2 * PSK_MAX);
 		return;
 	}
-	policy->psk = conf_calloc(1, len / 2);
+	policy->psk = conf_calloc(&p->arena, 1, len / 2);
 	policy->psk_len = len / 2;
 	for (size_t i = 0; i < len / 2; i++) {
 		int hi = hex_value(hex[2 * i]), lo = hex_value(hex[2 * i + 1]);
@@ -153,7 +153,7 @@ static bool psk_file_readable(struct iked_parser *p, struct ike_policy *policy, 
 		return true;
 	conf_warning(p->diags, pos, "%s: %s: SAs of policy '%s' will fail for want of their psk",
 		path, strerror(errno), policy->name);
-	policy->psk_file_missing = conf_strdup(path);
+	policy->psk_file_missing = conf_strdup(&p->arena, path);
 	return false;
 }
 
@@ -180,7 +180,7 @@ static void build_psk(struct iked_parser *p, struct ike_policy *policy, const st
 	} else if (len == 0 || len > PSK_MAX) {
 		conf_error(p->diags, pos, "a key of %zu bytes, expected 1 to %d", len, PSK_MAX);
 	} else {
-		policy->psk = conf_calloc(1, len);
+		policy->psk = conf_calloc(&p->arena, 1, len);
 		policy->psk_len = len;
 		memcpy(policy->psk, text, len);
 	}
@@ -272,7 +272,7 @@ static void build_cp(struct iked_parser *p, struct ike_policy *policy, struct as
 		conf_error(p->diags, &list->pos, "more than %d config options in a policy", CP_MAX);
 		return;
 	}
-	o = conf_grow(&policy->cp, policy->n_cp++, sizeof(*o));
+	o = conf_grow(&p->arena, &policy->cp, &policy->n_cp, sizeof(*o));
 	o->name = name;
 	o->is_request = list->is_request;
 	build_cp_value(p, o, list);
@@ -284,11 +284,11 @@ static void build_tags(struct iked_parser *p, struct ike_policy *policy, struct 
 	const struct conf_string *tap = &ast->tags.tap;
 
 	if (ast->iface.text) {
-		policy->iface = conf_strdup(ast->iface.text);
+		policy->iface = conf_strdup(&p->arena, ast->iface.text);
 		iked_feature(p, IKE_FEATURE_IFACE, ast->iface.text, &ast->iface.pos);
 	}
 	if (ast->tags.tag.text) {
-		policy->tag = conf_strdup(ast->tags.tag.text);
+		policy->tag = conf_strdup(&p->arena, ast->tags.tag.text);
 		iked_feature(p, IKE_FEATURE_TAG, ast->tags.tag.text, &ast->tags.tag.pos);
 	}
 	if (!tap->text)
@@ -297,16 +297,16 @@ static void build_tags(struct iked_parser *p, struct ike_policy *policy, struct 
 		tap->text[3 + strspn(tap->text + 3, "0123456789")] != '\0')
 		conf_error(p->diags, &tap->pos,
 			"invalid tap interface '%s', expected enc and a number", tap->text);
-	policy->tap = conf_strdup(tap->text);
+	policy->tap = conf_strdup(&p->arena, tap->text);
 	iked_feature(p, IKE_FEATURE_TAP, tap->text, &tap->pos);
 }
 
 void iked_build_policy(struct iked_parser *p, struct ast_policy *ast)
 {
 	struct ike_policy *policy = conf_grow(
-		&p->config->policies, p->config->n_policies, sizeof(*policy));
+		&p->arena, &p->config->policies, &p->config->n_policies, sizeof(*policy));
 
-	policy->number = (uint32_t)++p->config->n_policies;
+	policy->number = (uint32_t)p->config->n_policies;
 	policy->pos = ast->pos;
 	policy->pos.macro = NULL;
 	build_name(p, policy, ast);

@@ -37,7 +37,7 @@ static void build_protos(struct iked_parser *p, struct ike_policy *policy, struc
 		proto = conf_resolve_proto(p->diags, order[n]->name.text, &order[n]->name.pos);
 		if (proto >= 0)
 			*(uint8_t *)conf_grow(
-				&policy->protos, policy->n_protos++, 1) = (uint8_t)proto;
+				&p->arena, &policy->protos, &policy->n_protos, 1) = (uint8_t)proto;
 	}
 }
 
@@ -105,7 +105,8 @@ static bool flow_equal(const struct ike_policy_flow *a, const struct ike_policy_
 }
 
 /* One flow a protocol. False if it was there before. */
-static bool add_flow(struct ike_policy *policy, const struct ike_policy_flow *flow)
+static bool add_flow(
+	struct iked_parser *p, struct ike_policy *policy, const struct ike_policy_flow *flow)
 {
 	size_t n_protos = policy->n_protos ? policy->n_protos : 1;
 	bool added = false;
@@ -120,7 +121,7 @@ static bool add_flow(struct ike_policy *policy, const struct ike_policy_flow *fl
 		if (known)
 			continue;
 		*(struct ike_policy_flow *)conf_grow(
-			&policy->flows, policy->n_flows++, sizeof(f)) = f;
+			&p->arena, &policy->flows, &policy->n_flows, sizeof(f)) = f;
 		added = true;
 	}
 	return added;
@@ -153,7 +154,7 @@ static void combine(struct iked_parser *p, struct ike_policy *policy, const stru
 					"more than %d flows in a policy", FLOWS_MAX);
 				return;
 			}
-			if (!add_flow(policy, &f))
+			if (!add_flow(p, policy, &f))
 				conf_warning(p->diags, &pair->from.name.pos,
 					"create_ike: duplicate flow");
 		}

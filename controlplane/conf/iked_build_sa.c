@@ -126,20 +126,21 @@ static void check_mix(
 			"auth beside them");
 }
 
-static struct ike_proposal *new_proposal(struct ike_policy *policy, bool is_child)
+static struct ike_proposal *new_proposal(
+	struct iked_parser *p, struct ike_policy *policy, bool is_child)
 {
 	if (is_child)
-		return conf_grow(&policy->child_proposals, policy->n_child_proposals++,
+		return conf_grow(&p->arena, &policy->child_proposals, &policy->n_child_proposals,
 			sizeof(struct ike_proposal));
-	return conf_grow(
-		&policy->ike_proposals, policy->n_ike_proposals++, sizeof(struct ike_proposal));
+	return conf_grow(&p->arena, &policy->ike_proposals, &policy->n_ike_proposals,
+		sizeof(struct ike_proposal));
 }
 
 /* One proposal from what was written; `aead` chooses the cipher default. */
-static void complete(
-	struct ike_policy *policy, const struct ike_proposal *written, bool is_child, bool aead)
+static void complete(struct iked_parser *p, struct ike_policy *policy,
+	const struct ike_proposal *written, bool is_child, bool aead)
 {
-	struct ike_proposal *pr = new_proposal(policy, is_child);
+	struct ike_proposal *pr = new_proposal(p, policy, is_child);
 	bool is_ah = is_child && policy->is_ah;
 
 	*pr = *written;
@@ -166,9 +167,9 @@ static void build_sa(
 		add_xforms(p, &written, is_child, sa->xforms);
 		check_mix(p, &written, sa, is_child && policy->is_ah);
 	}
-	complete(policy, &written, is_child, false);
+	complete(p, policy, &written, is_child, false);
 	if (!(written.explicit_kinds & cipher) && !(is_child && policy->is_ah))
-		complete(policy, &written, is_child, true);
+		complete(p, policy, &written, is_child, true);
 }
 
 static void build_sas(struct iked_parser *p, struct ike_policy *policy, const struct ast_sa *newest,

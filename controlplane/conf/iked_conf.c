@@ -12,29 +12,44 @@
 static const char *const skipped[] = {
 	"ike", "flow", "tcpmd5", "sa", "from", "to", "tunnel", "transport", NULL};
 
+static void parse(void *arg)
+{
+	struct iked_parser *p = arg;
+	size_t before = p->diags->n_errors;
+
+	if (conf_lexer_init(&p->lx, &p->arena, p->path, p->options, p->diags) < 0)
+		return;
+	p->lx.keywords = iked_keywords;
+	p->lx.skip = skipped;
+	if (iked_yyparse(p) != 0 && p->diags->n_errors == before)
+		conf_error(p->diags, &(struct conf_pos){.file = p->path},
+			"the file is nested too deep, expected less");
+}
+
 int iked_conf_parse(const char *path, const struct conf_options *options, struct ike_config **out,
 	struct conf_diags *diags)
 {
 	struct iked_parser p = {
+		.path = path,
+		.options = options,
 		.diags = diags,
 		.resolver = options && options->resolver ? options->resolver
 							 : &conf_resolver_system,
+		.config = calloc(1, sizeof(*p.config)),
+		.lx.fd = -1,
 	};
 	size_t before = diags->n_errors;
 
 	*out = NULL;
-	p.config = conf_calloc(1, sizeof(*p.config));
-	p.config->dpd_interval_s = DPD_INTERVAL_S;
-	p.config->mobike = p.config->vendorid = true;
-	p.config->ocsp_tolerate_s = p.config->ocsp_maxage_s = -1;
-	if (conf_lexer_init(&p.lx, &p.arena, path, options, diags) == 0) {
-		p.lx.keywords = iked_keywords;
-		p.lx.skip = skipped;
-		if (iked_yyparse(&p) != 0 && diags->n_errors == before)
-			conf_error(diags, &(struct conf_pos){.file = path},
-				"the file is nested too deep, expected less");
+	if (p.config) {
+		p.config->dpd_interval_s = DPD_INTERVAL_S;
+		p.config->mobike = p.config->vendorid = true;
+		p.config->ocsp_tolerate_s = p.config->ocsp_maxage_s = -1;
 	}
-	conf_lexer_take_files(&p.lx, &p.config->files, &p.config->n_files);
+	if (!p.config || arena_run(&p.arena, parse, &p) < 0)
+		conf_error(diags, &(struct conf_pos){.file = path}, "out of memory");
+	if (p.config)
+		conf_lexer_take_files(&p.lx, &p.config->files, &p.config->n_files);
 	arena_fini(&p.arena);
 	if (diags->n_errors > before) {
 		iked_conf_free(p.config);

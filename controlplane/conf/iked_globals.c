@@ -12,11 +12,11 @@
 void iked_feature(struct iked_parser *p, enum ike_feature_kind kind, const char *detail,
 	const struct conf_pos *pos)
 {
-	struct ike_feature *f = conf_grow(&p->config->features, p->config->n_features, sizeof(*f));
+	struct ike_feature *f = conf_grow(
+		&p->arena, &p->config->features, &p->config->n_features, sizeof(*f));
 
-	p->config->n_features++;
 	f->kind = kind;
-	f->detail = conf_strdup(detail);
+	f->detail = conf_strdup(&p->arena, detail);
 	f->pos = *pos;
 	f->pos.macro = NULL;
 }
@@ -87,7 +87,7 @@ void iked_set_ocsp(struct iked_parser *p, const struct conf_pos *pos, const stru
 		return;
 	}
 	free(p->config->ocsp_url);
-	p->config->ocsp_url = conf_strdup(url->text);
+	p->config->ocsp_url = conf_strdup(&p->arena, url->text);
 	p->config->ocsp_tolerate_s = tolerate_s;
 	p->config->ocsp_maxage_s = maxage_s;
 }
@@ -113,11 +113,12 @@ void iked_add_user(struct iked_parser *p, const struct conf_pos *pos,
 			u->pos.line);
 		wipe(u->password, strlen(u->password));
 		free(u->password);
+		u->password = NULL;
 	} else {
-		u = conf_grow(&p->config->users, p->config->n_users++, sizeof(*u));
-		u->name = conf_strdup(name->text);
+		u = conf_grow(&p->arena, &p->config->users, &p->config->n_users, sizeof(*u));
+		u->name = conf_strdup(&p->arena, name->text);
 	}
-	u->password = conf_strdup(password->text);
+	u->password = conf_strdup(&p->arena, password->text);
 	u->pos = *pos;
 	u->pos.macro = NULL;
 }
@@ -126,7 +127,7 @@ static struct ike_radius *radius(struct iked_parser *p, const struct conf_pos *p
 {
 	iked_feature(p, IKE_FEATURE_RADIUS, NULL, pos);
 	if (!p->config->radius) {
-		p->config->radius = conf_calloc(1, sizeof(struct ike_radius));
+		p->config->radius = conf_calloc(&p->arena, 1, sizeof(struct ike_radius));
 		for (size_t i = 0; i < 2; i++)
 			p->config->radius->max_tries[i] = p->config->radius->max_failovers[i] = -1;
 	}
@@ -158,11 +159,11 @@ void iked_radius_server(struct iked_parser *p, const struct conf_pos *pos, bool 
 	const struct ast_host *host, const struct conf_string *secret)
 {
 	struct ike_radius *r = radius(p, pos);
-	struct ike_radius_server *s = conf_grow(&r->servers, r->n_servers++, sizeof(*s));
+	struct ike_radius_server *s = conf_grow(&p->arena, &r->servers, &r->n_servers, sizeof(*s));
 
 	s->is_accounting = is_accounting;
 	s->port = port_or(p, &host->port, is_accounting ? 1813 : 1812);
-	s->secret = conf_strdup(secret->text);
+	s->secret = conf_strdup(&p->arena, secret->text);
 	one_host(p, host, &s->addr);
 }
 
@@ -197,11 +198,12 @@ void iked_radius_attribute(struct iked_parser *p, const struct conf_pos *pos, in
 	const struct conf_string *attribute)
 {
 	struct ike_radius *r = radius(p, pos);
-	struct ike_radius_attribute *a = conf_grow(&r->attributes, r->n_attributes++, sizeof(*a));
+	struct ike_radius_attribute *a = conf_grow(
+		&p->arena, &r->attributes, &r->n_attributes, sizeof(*a));
 
 	a->family = (uint8_t)family;
 	if (strcmp(option->text, "none") != 0)
-		a->option = conf_strdup(option->text);
+		a->option = conf_strdup(&p->arena, option->text);
 	a->vendor = vendor ? radius_number(p, vendor, 0xffffff) : 0;
 	a->attribute = (uint8_t)radius_number(p, attribute, 255);
 }
@@ -210,7 +212,7 @@ void iked_radius_dae_listen(
 	struct iked_parser *p, const struct conf_pos *pos, const struct ast_host *host)
 {
 	struct ike_radius *r = radius(p, pos);
-	struct endpoint *e = conf_grow(&r->dae_listen, r->n_dae_listen++, sizeof(*e));
+	struct endpoint *e = conf_grow(&p->arena, &r->dae_listen, &r->n_dae_listen, sizeof(*e));
 
 	e->port = port_or(p, &host->port, 3799);
 	one_host(p, host, &e->addr);
@@ -220,8 +222,9 @@ void iked_radius_dae_client(struct iked_parser *p, const struct conf_pos *pos,
 	const struct ast_host *host, const struct conf_string *secret)
 {
 	struct ike_radius *r = radius(p, pos);
-	struct ike_radius_client *c = conf_grow(&r->dae_clients, r->n_dae_clients++, sizeof(*c));
+	struct ike_radius_client *c = conf_grow(
+		&p->arena, &r->dae_clients, &r->n_dae_clients, sizeof(*c));
 
-	c->secret = conf_strdup(secret->text);
+	c->secret = conf_strdup(&p->arena, secret->text);
 	one_host(p, host, &c->addr);
 }

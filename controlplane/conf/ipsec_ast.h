@@ -7,6 +7,8 @@
 /* A statement of ipsec.conf as the grammar sees it, in the arena. */
 struct ipsec_parser {
 	struct arena arena;
+	const char *path;
+	const struct conf_options *options;
 	struct conf_lexer lx;
 	struct conf_diags *diags;
 	const struct conf_resolver *resolver;

@@ -18,7 +18,7 @@ struct ipsec_rule *ipsec_rule_new(
 		conf_error(p->diags, pos, "more than %d rules", RULES_MAX);
 		return NULL;
 	}
-	r = conf_grow(&p->config->rules, p->config->n_rules++, sizeof(*r));
+	r = conf_grow(&p->arena, &p->config->rules, &p->config->n_rules, sizeof(*r));
 	r->kind = kind;
 	r->number = p->n_statements;
 	r->pos = *pos;

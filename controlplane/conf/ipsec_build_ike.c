@@ -48,29 +48,26 @@ static struct ip_addr first_addr(struct ipsec_parser *p, const struct ast_ihost 
 	return v[0].addr;
 }
 
-static struct ipsec_ike *copy_words(struct ipsec_parser *p, const struct ast_iike *ast)
+static void copy_words(struct ipsec_parser *p, struct ipsec_ike *k, const struct ast_iike *ast)
 {
-	struct ipsec_ike *k = conf_calloc(1, sizeof(*k));
-
 	k->mode = ast->tmode.is_set ? (enum ipc_mode)ast->tmode.value : IPC_MODE_TUNNEL;
 	k->start = ast->mode.value;
-	k->interface = conf_strdup(ast->interface.text);
-	k->srcid = conf_strdup(ast->ids.srcid.text);
-	k->dstid = conf_strdup(ast->ids.dstid.text);
-	k->psk = conf_strdup(ast->psk.text);
-	k->tag = conf_strdup(ast->tag.text);
+	k->interface = conf_strdup(&p->arena, ast->interface.text);
+	k->srcid = conf_strdup(&p->arena, ast->ids.srcid.text);
+	k->dstid = conf_strdup(&p->arena, ast->ids.dstid.text);
+	k->psk = conf_strdup(&p->arena, ast->psk.text);
+	k->tag = conf_strdup(&p->arena, ast->tag.text);
 	k->is_aggressive = ast->phase1.is_aggressive;
-	k->main_enc = conf_strdup(ast->phase1.xforms.enc.text);
-	k->main_auth = conf_strdup(ast->phase1.xforms.auth.text);
-	k->main_group = conf_strdup(ast->phase1.xforms.group.text);
-	k->quick_enc = conf_strdup(ast->phase2.xforms.enc.text);
-	k->quick_auth = conf_strdup(ast->phase2.xforms.auth.text);
-	k->quick_group = conf_strdup(ast->phase2.xforms.group.text);
+	k->main_enc = conf_strdup(&p->arena, ast->phase1.xforms.enc.text);
+	k->main_auth = conf_strdup(&p->arena, ast->phase1.xforms.auth.text);
+	k->main_group = conf_strdup(&p->arena, ast->phase1.xforms.group.text);
+	k->quick_enc = conf_strdup(&p->arena, ast->phase2.xforms.enc.text);
+	k->quick_auth = conf_strdup(&p->arena, ast->phase2.xforms.auth.text);
+	k->quick_group = conf_strdup(&p->arena, ast->phase2.xforms.group.text);
 	k->main_lifetime_s = ast->phase1.lifetime_s;
 	k->quick_lifetime_s = ast->phase2.lifetime_s;
 	k->peer = first_addr(p, ast->peers.peer);
 	k->local = first_addr(p, ast->peers.local);
-	return k;
 }
 
 static struct ipsec_ike *add(struct ipsec_parser *p, const struct ast_iike *ast)
@@ -80,7 +77,8 @@ static struct ipsec_ike *add(struct ipsec_parser *p, const struct ast_iike *ast)
 	if (!r)
 		return NULL;
 	r->satype = ast->satype;
-	r->ike = copy_words(p, ast);
+	r->ike = conf_calloc(&p->arena, 1, sizeof(*r->ike));
+	copy_words(p, r->ike, ast);
 	return r->ike;
 }
 

@@ -344,7 +344,7 @@ static void add_one(struct ipsec_parser *p, const struct ast_isa *ast, const str
 	if (ast->mode.is_set)
 		r->sa.mode = (uint8_t)ast->mode.value;
 	r->sa.has_udpencap = ast->has_udpencap;
-	r->sa.bundle = conf_strdup(ast->bundle.text);
+	r->sa.bundle = conf_strdup(&p->arena, ast->bundle.text);
 	if (ast->udpencap_port.text)
 		r->sa.udpencap_port = conf_resolve_port(
 			p->resolver, p->diags, ast->udpencap_port.text, &ast->udpencap_port.pos);

@@ -90,25 +90,38 @@ static bool is_foreign(struct ipsec_parser *p)
 	return false;
 }
 
+static void parse(void *arg)
+{
+	struct ipsec_parser *p = arg;
+	size_t before = p->diags->n_errors;
+
+	if (conf_lexer_init(&p->lx, &p->arena, p->path, p->options, p->diags) < 0 || is_foreign(p))
+		return;
+	p->lx.keywords = ipsec_keywords;
+	if (ipsec_yyparse(p) != 0 && p->diags->n_errors == before)
+		conf_error(p->diags, &(struct conf_pos){.file = p->path},
+			"the file is nested too deep, expected less");
+}
+
 int ipsec_conf_parse(const char *path, const struct conf_options *options,
 	struct ipsec_config **out, struct conf_diags *diags)
 {
 	struct ipsec_parser p = {
+		.path = path,
+		.options = options,
 		.diags = diags,
 		.resolver = options && options->resolver ? options->resolver
 							 : &conf_resolver_system,
+		.config = calloc(1, sizeof(*p.config)),
+		.lx.fd = -1,
 	};
 	size_t before = diags->n_errors;
 
 	*out = NULL;
-	p.config = conf_calloc(1, sizeof(*p.config));
-	if (conf_lexer_init(&p.lx, &p.arena, path, options, diags) == 0 && !is_foreign(&p)) {
-		p.lx.keywords = ipsec_keywords;
-		if (ipsec_yyparse(&p) != 0 && diags->n_errors == before)
-			conf_error(diags, &(struct conf_pos){.file = path},
-				"the file is nested too deep, expected less");
-	}
-	conf_lexer_take_files(&p.lx, &p.config->files, &p.config->n_files);
+	if (!p.config || arena_run(&p.arena, parse, &p) < 0)
+		conf_error(diags, &(struct conf_pos){.file = path}, "out of memory");
+	if (p.config)
+		conf_lexer_take_files(&p.lx, &p.config->files, &p.config->n_files);
 	arena_fini(&p.arena);
 	if (diags->n_errors > before) {
 		ipsec_conf_free(p.config);

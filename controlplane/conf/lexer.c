@@ -384,6 +384,7 @@ int conf_lexer_init(struct conf_lexer *lx, struct arena *arena, const char *path
 
 	*lx = (struct conf_lexer){
 		.arena = arena,
+		.fd = -1,
 		.diags = diags,
 		.options = options ? options : &none,
 		.keywords = no_keywords,
@@ -394,17 +395,9 @@ int conf_lexer_init(struct conf_lexer *lx, struct arena *arena, const char *path
 	return source_push_main(lx, path);
 }
 
-void conf_lexer_fini(struct conf_lexer *lx)
-{
-	for (size_t i = 0; i < lx->n_files; i++)
-		free(lx->files[i]);
-	free(lx->files);
-	lx->files = NULL;
-	lx->n_files = 0;
-}
-
 void conf_lexer_take_files(struct conf_lexer *lx, char ***files, size_t *n_files)
 {
+	source_close(lx);
 	*files = lx->files;
 	*n_files = lx->n_files;
 	lx->files = NULL;

@@ -50,16 +50,17 @@ struct conf_lexer {
 	struct conf_macro_def *macros;
 	bool at_statement; /* nothing of the current statement was read */
 	unsigned int depth;
+	int fd;       /* of the file that is being read, -1: none */
 	char **files; /* handed over to the configuration by conf_lexer_take_files */
 	size_t n_files;
 };
 
-/* Opens the file (or options->text). -1 with a diagnostic. conf_lexer_fini is right after both. */
+/* Opens the file (or options->text), inside arena_run. -1 with a diagnostic. */
 int conf_lexer_init(struct conf_lexer *lx, struct arena *arena, const char *path,
 	const struct conf_options *options, struct conf_diags *diags);
-void conf_lexer_fini(struct conf_lexer *lx);
 /* The next token: a code of enum conf_token, of the keyword table, or a character. */
 int conf_lexer_next(struct conf_lexer *lx, struct conf_string *value, struct conf_pos *pos);
+/* The end, also of a parse that was left in the middle: closes, hands over the files' names. */
 void conf_lexer_take_files(struct conf_lexer *lx, char ***files, size_t *n_files);
 
 /* Reads a whole file of at most `limit` bytes under the permission rule; NULL with a diagnostic

@@ -12,10 +12,9 @@
 
 static const char *file_name_keep(struct conf_lexer *lx, const char *path)
 {
-	char **slot = conf_grow(&lx->files, lx->n_files, sizeof(*slot));
+	char **slot = conf_grow(lx->arena, &lx->files, &lx->n_files, sizeof(*slot));
 
-	lx->n_files++;
-	*slot = conf_strdup(path);
+	*slot = conf_strdup(lx->arena, path);
 	return *slot;
 }
 
@@ -97,11 +96,18 @@ char *conf_file_read(struct conf_lexer *lx, const char *path, const struct conf_
 		path_error(lx, path, pos, strerror(errno));
 		return NULL;
 	}
+	lx->fd = is_stdin ? -1 : fd;
 	if (is_stdin || permissions_ok(lx, fd, path, pos))
 		text = read_all(lx, fd, path, pos, limit, len);
-	if (!is_stdin)
-		close(fd);
+	source_close(lx);
 	return text;
+}
+
+void source_close(struct conf_lexer *lx)
+{
+	if (lx->fd >= 0)
+		close(lx->fd);
+	lx->fd = -1;
 }
 
 static void push(struct conf_lexer *lx, const char *text, size_t len, const struct conf_pos *pos)

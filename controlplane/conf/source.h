@@ -21,6 +21,8 @@ void source_push_file(struct conf_lexer *lx, const char *path, const struct conf
 void source_push_macro(
 	struct conf_lexer *lx, const char *name, const char *value, const struct conf_pos *pos);
 void source_pop(struct conf_lexer *lx);
+/* The file that a read was left in the middle of. */
+void source_close(struct conf_lexer *lx);
 
 /* The next character or EOF, with joined lines joined and CR LF as LF. */
 int source_peek(struct conf_lexer *lx);
