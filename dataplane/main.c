@@ -13,6 +13,7 @@
 #include "dataplane/keys.h"
 #include "dataplane/nft_check.h"
 #include "dataplane/privileges.h"
+#include "shared/notify.h"
 
 static void usage(void)
 {
@@ -89,6 +90,7 @@ static void signal_ready(void *ctx, int fd, uint32_t events)
 			continue;
 		}
 		log_info(&e->log, "stopping");
+		(void)notify_send("STOPPING=1");
 		loop_stop(e->loop);
 	}
 }
@@ -308,6 +310,8 @@ int main(int argc, char **argv)
 	nft_check(&e->log);
 	privileges_drop(&e->log);
 	readiness_init(e);
+	if (notify_send("READY=1") < 0)
+		log_warn(&e->log, "NOTIFY_SOCKET: %s", strerror(errno));
 	loop_run(e->loop);
 	setup_stop(e);
 	loop_destroy(e->loop);

@@ -10,6 +10,7 @@
 
 #include "controlplane/auth/keydir.h"
 #include "controlplane/iked/privs.h"
+#include "shared/notify.h"
 #include "shared/wipe.h"
 
 /* How long the engine may take to say goodbye to its peers. */
@@ -58,6 +59,7 @@ void parent_stop(struct parent *p, int exit_status)
 		return;
 	}
 	p->is_stopping = true;
+	(void)notify_send("STOPPING=1");
 	p->exit_status = exit_status;
 	if (!p->child[IKED_IKE].channel) {
 		event_base_loopbreak(p->base);

@@ -5,6 +5,7 @@
 #include "controlplane/auth/keydir.h"
 #include "controlplane/iked/conf_serial.h"
 #include "controlplane/iked/parent.h"
+#include "shared/notify.h"
 #include "shared/wipe.h"
 
 /*
@@ -253,6 +254,8 @@ void parent_load_engine_done(struct parent *p, const struct imsg *msg)
 	if (p->load.has_client)
 		parent_ctl_done(p, p->load.ctl_serial, 0);
 	load_clear(p);
+	if (p->is_first_load && notify_send("READY=1") < 0)
+		log_warn(&p->log, "NOTIFY_SOCKET: %s", strerror(errno));
 	p->is_first_load = false;
 }
 
