@@ -6,9 +6,12 @@
 #include "controlplane/iked/transport.h"
 #include "ipc/client.h"
 
-/* The rings of espd. Attached again, with growing pauses, whenever espd went away. */
-#define RETRY_FIRST_MS 50
-#define RETRY_LAST_MS 2000
+/*
+ * The rings of espd. Attached again whenever espd went away: each pause between two tries is
+ * time in which a new espd forwards nothing, and a try costs one connect().
+ */
+#define RETRY_FIRST_MS 10
+#define RETRY_LAST_MS 80
 #define STRANGERS_PER_S 2000
 
 struct transport_espd {
