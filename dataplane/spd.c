@@ -28,8 +28,7 @@ static int tables_init(struct spd *spd)
 {
 	for (unsigned d = 0; d < 2; d++)
 		for (unsigned f = 0; f < 2; f++)
-			if (spd_table_init(&spd->tables[d][f],
-				    spd->config.seed ^ (d * 2 + f) * 0xa0761d6478bd642fULL,
+			if (spd_table_init(&spd->tables[d][f], spd->seed, spd->slab,
 				    spd->config.defer, spd->config.defer_ctx) != 0)
 				return -1;
 	return 0;
@@ -50,13 +49,17 @@ struct spd *spd_create(const struct spd_config *config)
 		spd->config.n_workers = SPD_WORKERS_MAX;
 	if (spd->config.defer == NULL)
 		spd->config.defer = free_now;
+	/* The second multiplies in hashes: odd, so that it loses no bit. */
+	spd->seed[0] = spd->config.seed ^ 0x9e3779b97f4a7c15ULL;
+	spd->seed[1] = ((spd->config.seed + 0xe7037ed1a0b428dbULL) * 0xa0761d6478bd642fULL) | 1;
+	spd->slab = spd_slab_create();
 	TAILQ_INIT(&spd->all);
 	LIST_INIT(&spd->autobind);
 	spd->by_handle = calloc(N_BUCKETS_FIRST, sizeof(*spd->by_handle));
 	spd->by_sa = calloc(N_BUCKETS_FIRST, sizeof(*spd->by_sa));
 	spd->handle_mask = spd->sa_mask = N_BUCKETS_FIRST - 1;
-	if (spd->by_handle == NULL || spd->by_sa == NULL || counters_init(spd) != 0 ||
-		tables_init(spd) != 0) {
+	if (spd->by_handle == NULL || spd->by_sa == NULL || spd->slab == NULL ||
+		spd_texts_init(spd) != 0 || counters_init(spd) != 0 || tables_init(spd) != 0) {
 		spd_destroy(spd);
 		return NULL;
 	}
@@ -68,10 +71,10 @@ static void flow_free(void *arg)
 	struct spd_flow *flow = arg;
 
 	free(atomic_load(&flow->sas));
-	free(flow);
+	spd_slab_give(flow);
 }
 
-static struct spd_table *table_for(struct spd *spd, const struct ipc_flow *f)
+static struct spd_table *table_for(struct spd *spd, const struct spd_spec *f)
 {
 	return &spd->tables[f->direction - 1][f->src.addr.family == 6];
 }
@@ -92,6 +95,8 @@ void spd_destroy(struct spd *spd)
 			free(atomic_load(&spd->counters[w][i]));
 		free(spd->counters[w]);
 	}
+	spd_hash_fini(&spd->texts);
+	spd_slab_destroy(spd->slab);
 	free(spd->free_ids);
 	free(spd->heads);
 	free(spd->by_handle);
@@ -113,7 +118,7 @@ static bool flow_is_valid(const struct ipc_flow *f)
 
 static uint32_t handle_bucket(const struct spd *spd, spd_owner_t owner, uint64_t handle)
 {
-	return spd_hash_mix(handle, owner, spd->config.seed) & spd->handle_mask;
+	return spd_hash_mix(handle, owner, spd->seed) & spd->handle_mask;
 }
 
 struct spd_entry *spd_entry_find(const struct spd *spd, spd_owner_t owner, uint64_t handle)
@@ -126,11 +131,14 @@ struct spd_entry *spd_entry_find(const struct spd *spd, spd_owner_t owner, uint6
 	return NULL;
 }
 
-const struct ipc_flow *spd_flow_find(const struct spd *spd, spd_owner_t owner, uint64_t handle)
+bool spd_flow_get(const struct spd *spd, spd_owner_t owner, uint64_t handle, struct ipc_flow *out)
 {
 	struct spd_entry *e = spd_entry_find(spd, owner, handle);
 
-	return e == NULL ? NULL : &e->spec;
+	if (e == NULL)
+		return false;
+	spd_spec_tell(&e->spec, out);
+	return true;
 }
 
 /* More buckets when there are more flows than buckets; without memory it goes on as it is. */
@@ -204,9 +212,8 @@ static int id_take(struct spd *spd, uint32_t *id)
 
 static void flow_fill(struct spd_flow *flow, const struct spd_entry *e)
 {
-	const struct ipc_flow *f = &e->spec;
+	const struct spd_spec *f = &e->spec;
 
-	memset(flow, 0, sizeof(*flow));
 	flow->handle = f->flow.handle;
 	flow->generation = f->flow.generation;
 	flow->policy = f->policy;
@@ -228,23 +235,27 @@ static struct spd_entry *entry_create(
 	struct spd *spd, spd_owner_t owner, const struct ipc_flow *spec)
 {
 	struct spd_entry *e = calloc(1, sizeof(*e));
-	struct spd_flow *flow = aligned_alloc(64, sizeof(*flow));
 
-	if (e == NULL || flow == NULL || id_take(spd, &e->id) != 0) {
-		free(e);
-		free(flow);
+	if (e == NULL)
 		return NULL;
-	}
+	if (spd_spec_init(spd, &e->spec, spec) != 0)
+		goto no_spec;
+	e->flow = spd_slab_take(spd->slab);
+	if (e->flow == NULL || id_take(spd, &e->id) != 0)
+		goto no_id;
 	e->owner = owner;
-	e->spec = *spec;
-	prefix_mask(&e->spec.src);
-	prefix_mask(&e->spec.dst);
 	e->is_autobind = (spec->flags & IPC_FLOW_F_AUTOBIND) != 0;
-	e->flow = flow;
 	LIST_INIT(&e->bindings);
 	spd->heads[e->id] = e;
-	flow_fill(flow, e);
+	flow_fill(e->flow, e);
 	return e;
+no_id:
+	if (e->flow != NULL)
+		spd_slab_give(e->flow);
+	spd_spec_fini(spd, &e->spec);
+no_spec:
+	free(e);
+	return NULL;
 }
 
 static void entry_register(struct spd *spd, struct spd_entry *e)
@@ -278,6 +289,7 @@ void spd_entry_remove(struct spd *spd, struct spd_entry *e)
 	id_give(spd, e->id);
 	spd->config.defer(spd->config.defer_ctx, flow_free, e->flow);
 	spd_entry_unbind_all(spd, e);
+	spd_spec_fini(spd, &e->spec);
 	free(e);
 }
 
@@ -324,6 +336,7 @@ int spd_flow_add(struct spd *spd, spd_owner_t owner, const struct ipc_flow *flow
 fail:
 	id_give(spd, e->id);
 	spd_entry_unbind_all(spd, e);
+	spd_spec_fini(spd, &e->spec);
 	flow_free(e->flow);
 	free(e);
 	return rc;
@@ -379,6 +392,7 @@ void spd_each(
 	const struct spd *spd, void (*fn)(void *ctx, const struct spd_flow_view *view), void *ctx)
 {
 	const struct spd_entry *e;
+	struct ipc_flow flow;
 
 	TAILQ_FOREACH(e, &spd->all, all)
 	{
@@ -386,12 +400,13 @@ void spd_each(
 			&spd->tables[e->spec.direction - 1][e->spec.src.addr.family == 6];
 		struct spd_flow_view view = {
 			.owner = e->owner,
-			.flow = &e->spec,
+			.flow = &flow,
 			.sas = atomic_load(&e->flow->sas),
 			.registration = e->registration,
 			.is_shadowed = spd_table_is_shadowed(spd, t, e),
 		};
 
+		spd_spec_tell(&e->spec, &flow);
 		for (uint32_t w = 0; w < spd->config.n_workers; w++) {
 			struct spd_counter *c = counter_of(spd, w, e->id);
 
@@ -424,29 +439,20 @@ void spd_stats_get(const struct spd *spd, struct spd_stats *out)
 			const struct spd_table *t = &spd->tables[d][f];
 
 			out->n_src_nodes += t->src_nodes.n;
-			out->n_dst_nodes += t->dst_nodes.n;
 			out->n_cells += t->cells.n;
-			out->memory_bytes += spd_hash_memory(&t->src_nodes) +
-					     spd_hash_memory(&t->dst_nodes) +
-					     spd_hash_memory(&t->cells) + spd_hash_memory(&t->rest);
-			for (unsigned i = 0; i < SPD_N_LENS; i++)
-				if (t->tuples[i] != NULL)
-					out->memory_bytes += SPD_N_LENS * sizeof(struct spd_tuple) +
-							     (SPD_N_LENS + 1) * sizeof(uint32_t);
+			out->memory_bytes += spd_table_memory(t);
 			out->table[d][f].n_src_lens = t->n_src_lens;
-			out->table[d][f].n_dst_lens = t->n_dst_lens;
 			out->table[d][f].n_tuples = t->n_tuples;
 			out->table[d][f].bound = spd_table_bound(t);
 		}
 	}
-	out->memory_bytes +=
-		(uint64_t)out->n_src_nodes * (sizeof(struct spd_node) + 8) +
-		(uint64_t)out->n_dst_nodes * sizeof(struct spd_node) +
-		(uint64_t)out->n_cells * sizeof(struct spd_cell) +
-		(uint64_t)spd->n_flows * (sizeof(struct spd_flow) + sizeof(struct spd_entry)) +
-		(uint64_t)spd->n_bindings * sizeof(struct spd_binding) +
-		(uint64_t)spd->n_ids * (sizeof(uint32_t) + sizeof(void *) +
-					       spd->config.n_workers * sizeof(struct spd_counter)) +
-		((uint64_t)spd->handle_mask + 1) * sizeof(void *) +
-		((uint64_t)spd->sa_mask + 1) * sizeof(void *);
+	out->memory_bytes += spd_slab_memory(spd->slab) + spd_hash_memory(&spd->texts) +
+			     (uint64_t)out->n_src_nodes * sizeof(struct spd_len_count) +
+			     (uint64_t)spd->n_flows * sizeof(struct spd_entry) +
+			     (uint64_t)spd->n_bindings * sizeof(struct spd_binding) +
+			     (uint64_t)spd->n_ids *
+				     (sizeof(uint32_t) + sizeof(void *) +
+					     spd->config.n_workers * sizeof(struct spd_counter)) +
+			     ((uint64_t)spd->handle_mask + 1) * sizeof(void *) +
+			     ((uint64_t)spd->sa_mask + 1) * sizeof(void *);
 }

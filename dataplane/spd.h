@@ -18,19 +18,20 @@
  * taken out is handed to `defer`, which frees it when every reader has passed a quiescent
  * state; a reader may use a returned flow until then and no longer.
  *
- * Structure: a pair of nodes, one a source prefix, one a destination prefix, names a cell that
- * holds the flows of that pair. Prefix nodes are found by (length, masked address), one probe
- * for each length that is in use. A bit map in each source node says which destination lengths
- * have cells with it, so a probe is made only where a cell can be: there is no backtracking.
- * All of it are hash tables with 64-byte buckets, so updates cost the same at any size, and the
- * number of memory touches has an upper limit that is known: spd_bound().
+ * Structure: the flows of one pair of prefixes are in a cell, which is found by one probe of a
+ * hash table with the pair of lengths and both masked addresses as its key. A table with few
+ * pairs of lengths probes each of them; one with many looks for source prefixes first, one probe
+ * a length, and a bit map in each says which destination lengths have cells with it: there is no
+ * backtracking. Ports and protocols are probes of one more table. A probe is a 64-byte bucket
+ * and a 64-byte object, so updates cost the same at any size, and the number of memory touches
+ * has an upper limit that is known: spd_bound().
  */
 
 struct spd; /* opaque */
 
 /*
- * Memory touches a look-up. Enough for all pairs of 25 nested IPv4 lengths (2701) or of a dozen
- * IPv6 lengths (673); usual sets need less than 100.
+ * Memory touches a look-up. Enough for all pairs of 25 nested IPv4 lengths (3251) or of a dozen
+ * IPv6 lengths (781); usual sets need less than 100.
  */
 #define SPD_BOUND_DEFAULT 4096
 #define SPD_FLOWS_DEFAULT 1048576
@@ -183,7 +184,7 @@ uint32_t spd_owner_flush(struct spd *spd, spd_owner_t owner);
 /* Listing, in no order (shared/flow_order.h sorts). fn must not change the table. */
 struct spd_flow_view {
 	spd_owner_t owner;
-	const struct ipc_flow *flow;
+	const struct ipc_flow *flow;   /* valid during the call */
 	const struct spd_sa_list *sas; /* may be NULL */
 	uint64_t registration;         /* ascending in time */
 	uint64_t packets, bytes;       /* summed over workers */
@@ -191,17 +192,17 @@ struct spd_flow_view {
 };
 void spd_each(
 	const struct spd *spd, void (*fn)(void *ctx, const struct spd_flow_view *view), void *ctx);
-/* NULL if there is none. */
-const struct ipc_flow *spd_flow_find(const struct spd *spd, spd_owner_t owner, uint64_t handle);
+/* False: there is none. */
+bool spd_flow_get(const struct spd *spd, spd_owner_t owner, uint64_t handle, struct ipc_flow *out);
 
 struct spd_stats {
-	uint32_t n_flows, n_src_nodes, n_dst_nodes, n_cells;
+	uint32_t n_flows, n_src_nodes, n_cells;
 	uint64_t memory_bytes; /* without malloc's own overhead */
 	uint32_t bound;        /* worst case of memory touches, over all four tables */
 	uint32_t max_bound;    /* configured */
 	struct {
-		uint32_t n_src_lens, n_dst_lens; /* prefix lengths in use */
-		uint32_t n_tuples;               /* pairs of lengths in use */
+		uint32_t n_src_lens; /* source prefix lengths in use */
+		uint32_t n_tuples;   /* pairs of lengths in use */
 		uint32_t bound;
 	} table[2][2]; /* [direction - 1][IPv6] */
 };

@@ -7,7 +7,7 @@
 
 static uint32_t sa_bucket(const struct spd *spd, spd_owner_t owner, uint64_t sa_handle)
 {
-	return spd_hash_mix(sa_handle, owner, spd->config.seed) & spd->sa_mask;
+	return spd_hash_mix(sa_handle, owner, spd->seed) & spd->sa_mask;
 }
 
 /* Before: the better rank, then those bound later. */
@@ -242,10 +242,15 @@ int spd_entry_bindings_copy(struct spd *spd, struct spd_entry *to, const struct 
 void spd_autobind_each(struct spd *spd, spd_owner_t owner, const struct ip_addr *peer,
 	void (*fn)(void *ctx, const struct ipc_flow *flow), void *ctx)
 {
+	struct ipc_flow flow;
 	struct spd_entry *e;
 
 	LIST_FOREACH(e, &spd->autobind, by_peer)
-	if (e->owner == owner && e->spec.direction == IPC_DIR_OUT &&
-		addr_equal(&e->spec.peer, peer))
-		fn(ctx, &e->spec);
+	{
+		if (e->owner != owner || e->spec.direction != IPC_DIR_OUT ||
+			!addr_equal(&e->spec.peer, peer))
+			continue;
+		spd_spec_tell(&e->spec, &flow);
+		fn(ctx, &flow);
+	}
 }

@@ -5,10 +5,11 @@
 
 #include "dataplane/spd.h"
 #include "dataplane/spd_hash.h"
+#include "dataplane/spd_slab.h"
 
 /*
- * Shared by spd.c (owners, handles, SAs), spd_table.c (structure, writer's side) and
- * spd_lookup.c (readers).
+ * Shared by spd.c (owners, handles), spd_bind.c (SAs), spd_table.c and spd_plan.c (structure,
+ * writer's side) and spd_lookup.c (readers).
  */
 
 #define SPD_LEN_WORDS 3 /* bits for prefix lengths 0 to 128 */
@@ -33,27 +34,46 @@ struct spd_len_count {
 	uint8_t len;
 };
 
-/* A source or destination prefix that has cells. */
+/* A source prefix that has cells. */
 struct spd_node {
 	uint64_t addr[2];         /* masked, as in spd_packet */
-	struct spd_lens dst_lens; /* of a source node: destination lengths of its cells */
+	struct spd_lens dst_lens; /* destination lengths of its cells */
 	uint32_t hash;
 	uint32_t n_cells;
 	uint8_t len;
 	uint8_t n_counts;
-	struct spd_len_count *counts; /* of a source node; the writer's */
+	struct spd_len_count *counts; /* the writer's */
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct spd_node) == 64, "a node is one cache line");
 
 /* The flows of one pair of prefixes. */
 struct spd_cell {
-	const struct spd_node *src, *dst;
+	uint64_t src[2], dst[2];        /* masked */
 	_Atomic(struct spd_flow *) any; /* class 0: neither protocol nor ports */
-	_Atomic uint32_t classes;       /* bit c: there are flows of class c */
+	struct spd_node *node;          /* of the source; the writer's */
+	uint32_t *n_keys;               /* by class, NULL: class 0 alone; the writer's */
 	uint32_t hash;
-	uint32_t n_keys[SPD_N_CLASSES]; /* the writer's */
+	_Atomic uint8_t classes; /* bit c: there are flows of class c */
+	uint8_t src_len, dst_len;
+	uint8_t has_any; /* the writer's */
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct spd_cell) == 64, "a cell is one cache line");
+
+/*
+ * How readers go about a table. Few pairs of lengths: they are probed in the order of the search.
+ * More: by source nodes, whose bit maps say which destination lengths are worth a probe.
+ */
+#define SPD_PLAN_MAX 4
+
+struct spd_step {
+	uint64_t src_mask[2], dst_mask[2];
+	uint64_t lens; /* source length << 8 | destination length */
+};
+
+struct spd_plan {
+	uint32_t n_steps; /* 0: by source nodes */
+	struct spd_step steps[SPD_PLAN_MAX];
+};
 
 /* Cells with the same pair of lengths, and of these the keys a class. */
 struct spd_tuple {
@@ -63,10 +83,16 @@ struct spd_tuple {
 
 /* One direction and family. */
 struct spd_table {
-	struct spd_lens src_lens, dst_lens;
-	struct spd_hash src_nodes, dst_nodes, cells, rest;
-	uint64_t seed;
-	struct spd_len_counts src_counts, dst_counts;
+	/* Readers look at these. */
+	_Atomic(struct spd_plan *) plan; /* NULL: no flows */
+	uint64_t seed[2];
+	struct spd_hash cells, src_nodes, rest;
+	struct spd_lens src_lens;
+	_Atomic uint32_t classes; /* bit c: n_keys[c] is not zero */
+
+	/* The writer's. */
+	struct spd_slab *slab;
+	struct spd_len_counts src_counts;
 	struct spd_tuple *tuples[SPD_N_LENS]; /* rows by source length, made when needed */
 	/*
 	 * By source length: how many of its nodes have cells with w destination lengths, and the
@@ -75,9 +101,8 @@ struct spd_table {
 	uint32_t *widths[SPD_N_LENS];
 	uint8_t widest[SPD_N_LENS];
 	uint32_t n_cell_probes; /* sum of widest */
-	uint32_t n_src_lens, n_dst_lens, n_tuples, n_classes;
+	uint32_t n_src_lens, n_tuples, n_classes;
 	uint32_t n_keys[SPD_N_CLASSES];
-	_Atomic uint32_t classes; /* bit c: n_keys[c] is not zero; readers look at it */
 };
 
 struct spd_binding {
@@ -90,10 +115,24 @@ struct spd_binding {
 	LIST_ENTRY(spd_binding) of_sa; /* bucket of spd.by_sa */
 };
 
+struct spd_text;
+
+/* What an ipc_flow says; members as there. */
+struct spd_spec {
+	struct ipc_ref flow;
+	uint64_t policy;
+	struct spd_text *srcid, *dstid;
+	uint32_t flags;
+	uint16_t src_port, dst_port;
+	struct ip_prefix src, dst; /* masked */
+	struct ip_addr peer, local;
+	uint8_t proto, direction, type;
+};
+
 /* The writer's part of a flow. */
 struct spd_entry {
 	struct spd_flow *flow;
-	struct ipc_flow spec; /* prefixes masked */
+	struct spd_spec spec;
 	uint64_t registration;
 	spd_owner_t owner;
 	uint32_t id;
@@ -116,6 +155,9 @@ struct spd_counter {
 
 struct spd {
 	struct spd_config config;
+	uint64_t seed[2];
+	struct spd_slab *slab; /* of flows, cells and nodes */
+	struct spd_hash texts;
 	struct spd_table tables[2][2]; /* [direction - 1][IPv6] */
 	/* counters[worker][id / CHUNK][id % CHUNK] */
 	_Atomic(struct spd_counter *) *counters[SPD_WORKERS_MAX];
@@ -148,7 +190,8 @@ struct spd_prefix_key {
 };
 
 struct spd_cell_key {
-	const struct spd_node *src, *dst;
+	uint64_t src[2], dst[2];
+	uint64_t lens; /* source length << 8 | destination length */
 };
 
 struct spd_rest_key {
@@ -162,9 +205,14 @@ static inline uint32_t spd_prefix_hash(const struct spd_table *t, const struct s
 	return spd_hash_mix(k->addr[0], k->addr[1] + k->len * 0xd6e8feb86659fd93ULL, t->seed);
 }
 
-static inline uint32_t spd_cell_hash(const struct spd_table *t, const struct spd_cell_key *k)
+/* IPv4 has addresses in the first words alone. */
+static inline uint32_t spd_cell_hash(
+	const struct spd_table *t, const struct spd_cell_key *k, bool is_v4)
 {
-	return spd_hash_mix((uintptr_t)k->src, (uintptr_t)k->dst, t->seed);
+	if (is_v4)
+		return spd_hash_mix(k->src[0] | k->dst[0] >> 32, k->lens << 1, t->seed);
+	return spd_hash_mix(spd_hash_mix64(k->src[0], k->src[1], t->seed) + k->lens,
+		spd_hash_mix64(k->dst[0], k->dst[1], t->seed), t->seed);
 }
 
 static inline uint32_t spd_rest_hash(const struct spd_table *t, const struct spd_rest_key *k)
@@ -186,7 +234,8 @@ static inline bool spd_cell_equal(const void *object, const void *key)
 	const struct spd_cell *c = object;
 	const struct spd_cell_key *k = key;
 
-	return c->src == k->src && c->dst == k->dst;
+	return c->src[0] == k->src[0] && c->src[1] == k->src[1] && c->dst[0] == k->dst[0] &&
+	       c->dst[1] == k->dst[1] && ((uint64_t)c->src_len << 8 | c->dst_len) == k->lens;
 }
 
 static inline bool spd_rest_equal(const void *object, const void *key)
@@ -199,7 +248,8 @@ static inline bool spd_rest_equal(const void *object, const void *key)
 }
 
 /* spd_table.c */
-int spd_table_init(struct spd_table *t, uint64_t seed, spd_defer_fn defer, void *defer_ctx);
+int spd_table_init(struct spd_table *t, const uint64_t seed[2], struct spd_slab *slab,
+	spd_defer_fn defer, void *defer_ctx);
 void spd_table_fini(struct spd_table *t);
 /*
  * Links an entry into the chain of its key; 0, -IPC_E_FULL or -IPC_E_BOUND (nothing changed).
@@ -208,13 +258,27 @@ void spd_table_fini(struct spd_table *t);
 int spd_table_link(struct spd *spd, struct spd_table *t, struct spd_entry *e);
 void spd_table_unlink(struct spd *spd, struct spd_table *t, struct spd_entry *e);
 uint32_t spd_table_bound(const struct spd_table *t);
+uint64_t spd_table_memory(const struct spd_table *t); /* but its lines of the slab */
 /* True if another entry of the same key is found instead of this one. */
 bool spd_table_is_shadowed(
 	const struct spd *spd, const struct spd_table *t, const struct spd_entry *e);
 
+/* spd_plan.c */
+/* The pairs of lengths have changed. 0 or -1 (memory: the plan is as it was, and serves). */
+int spd_plan_update(struct spd_table *t);
+void spd_plan_release(struct spd_table *t, struct spd_plan *plan);
+/* The most probes for nodes and cells that a look-up makes. */
+uint32_t spd_plan_probes(uint32_t n_tuples, uint32_t n_src_lens, uint32_t n_cell_probes);
+
 /* spd.c */
 struct spd_entry *spd_entry_find(const struct spd *spd, spd_owner_t owner, uint64_t handle);
 void spd_entry_remove(struct spd *spd, struct spd_entry *e);
+
+/* spd_spec.c: 0 or -1 (memory). */
+int spd_texts_init(struct spd *spd);
+int spd_spec_init(struct spd *spd, struct spd_spec *out, const struct ipc_flow *f);
+void spd_spec_fini(struct spd *spd, struct spd_spec *s);
+void spd_spec_tell(const struct spd_spec *s, struct ipc_flow *out);
 
 /* spd_bind.c */
 void spd_entry_unbind_all(struct spd *spd, struct spd_entry *e);

@@ -6,13 +6,13 @@
 
 /* The writer's side of one table: nodes, cells, chains of equal keys, and the bound. */
 
-int spd_table_init(struct spd_table *t, uint64_t seed, spd_defer_fn defer, void *defer_ctx)
+int spd_table_init(struct spd_table *t, const uint64_t seed[2], struct spd_slab *slab,
+	spd_defer_fn defer, void *defer_ctx)
 {
-	const size_t node_hash = offsetof(struct spd_node, hash);
-
-	t->seed = seed;
-	if (spd_hash_init(&t->src_nodes, node_hash, defer, defer_ctx) != 0 ||
-		spd_hash_init(&t->dst_nodes, node_hash, defer, defer_ctx) != 0 ||
+	t->seed[0] = seed[0];
+	t->seed[1] = seed[1];
+	t->slab = slab;
+	if (spd_hash_init(&t->src_nodes, offsetof(struct spd_node, hash), defer, defer_ctx) != 0 ||
 		spd_hash_init(&t->cells, offsetof(struct spd_cell, hash), defer, defer_ctx) != 0 ||
 		spd_hash_init(&t->rest, offsetof(struct spd_flow, hash), defer, defer_ctx) != 0)
 		return -IPC_E_FULL;
@@ -21,8 +21,8 @@ int spd_table_init(struct spd_table *t, uint64_t seed, spd_defer_fn defer, void 
 
 void spd_table_fini(struct spd_table *t)
 {
+	spd_plan_release(t, atomic_load(&t->plan));
 	spd_hash_fini(&t->src_nodes);
-	spd_hash_fini(&t->dst_nodes);
 	spd_hash_fini(&t->cells);
 	spd_hash_fini(&t->rest);
 	for (unsigned i = 0; i < SPD_N_LENS; i++) {
@@ -31,16 +31,28 @@ void spd_table_fini(struct spd_table *t)
 	}
 }
 
+uint64_t spd_table_memory(const struct spd_table *t)
+{
+	uint64_t bytes = spd_hash_memory(&t->src_nodes) + spd_hash_memory(&t->cells) +
+			 spd_hash_memory(&t->rest);
+
+	for (unsigned i = 0; i < SPD_N_LENS; i++)
+		if (t->tuples[i] != NULL)
+			bytes += SPD_N_LENS * sizeof(struct spd_tuple) +
+				 (SPD_N_LENS + 1) * sizeof(uint32_t);
+	return bytes;
+}
+
 /*
- * A look-up probes each source length and each destination length once at most, at the one node
- * of a source length a cell for each destination length that node has, and in the cells of a
+ * A look-up probes each pair of lengths once at most, or each source length once and, at the one
+ * node of a source length, a cell for each destination length that node has; in the cells of a
  * pair of lengths each class of keys once.
  */
 uint32_t spd_table_bound(const struct spd_table *t)
 {
-	uint32_t probes = t->n_src_lens + t->n_dst_lens + t->n_cell_probes + t->n_classes;
+	uint32_t probes = spd_plan_probes(t->n_tuples, t->n_src_lens, t->n_cell_probes);
 
-	return probes == 0 ? 0 : probes * SPD_PROBE_MAX + 1;
+	return probes == 0 ? 0 : (probes + t->n_classes) * SPD_PROBE_MAX + 1;
 }
 
 static void lens_set(struct spd_lens *lens, unsigned len, bool is_set)
@@ -53,16 +65,12 @@ static void lens_set(struct spd_lens *lens, unsigned len, bool is_set)
 }
 
 /* Counts of what a look-up may have to probe. step is 1 or -1. */
-static void count_node(struct spd_lens *lens, struct spd_len_counts *counts, uint32_t *n_lens,
-	unsigned len, int step)
+static void count_node(struct spd_table *t, unsigned len, int step)
 {
-	counts->n[len] += step;
-	if (step > 0 && counts->n[len] == 1) {
-		(*n_lens)++;
-		lens_set(lens, len, true);
-	} else if (step < 0 && counts->n[len] == 0) {
-		(*n_lens)--;
-		lens_set(lens, len, false);
+	t->src_counts.n[len] += step;
+	if (step > 0 ? t->src_counts.n[len] == 1 : t->src_counts.n[len] == 0) {
+		t->n_src_lens += step;
+		lens_set(&t->src_lens, len, step > 0);
 	}
 }
 
@@ -93,11 +101,14 @@ static void count_width(struct spd_table *t, unsigned src_len, unsigned width, i
 	t->widest[src_len] = widest;
 }
 
-static void count_cell(struct spd_table *t, struct spd_tuple *tuple, int step)
+/* 0, or -1 when there is no memory for the plan with a new pair of lengths. */
+static int count_cell(struct spd_table *t, struct spd_tuple *tuple, int step)
 {
 	tuple->n_cells += step;
-	if (step > 0 ? tuple->n_cells == 1 : tuple->n_cells == 0)
-		t->n_tuples += step;
+	if (step > 0 ? tuple->n_cells > 1 : tuple->n_cells > 0)
+		return 0;
+	t->n_tuples += step;
+	return spd_plan_update(t);
 }
 
 static void count_key(struct spd_table *t, struct spd_tuple *tuple, unsigned class, int step)
@@ -129,31 +140,42 @@ static struct spd_prefix_key prefix_key_of(const struct ip_prefix *p)
 	return k;
 }
 
-static unsigned class_of(const struct ipc_flow *f)
+static unsigned class_of(const struct spd_spec *f)
 {
 	return (f->proto != 0 ? SPD_CLASS_PROTO : 0) | (f->src_port != 0 ? SPD_CLASS_SRC_PORT : 0) |
 	       (f->dst_port != 0 ? SPD_CLASS_DST_PORT : 0);
 }
 
-static struct spd_node *node_find(
-	const struct spd_table *t, const struct spd_hash *h, const struct spd_prefix_key *k)
+static struct spd_node *node_find(const struct spd_table *t, const struct spd_prefix_key *k)
 {
-	return spd_hash_find(h, spd_prefix_hash(t, k), k, spd_node_equal, NULL);
+	return spd_hash_find(&t->src_nodes, spd_prefix_hash(t, k), k, spd_node_equal, NULL);
 }
 
-static struct spd_cell *cell_find(const struct spd_table *t, const struct ipc_flow *f)
+static struct spd_cell_key cell_key_of(const struct spd_spec *f)
 {
 	struct spd_prefix_key src = prefix_key_of(&f->src), dst = prefix_key_of(&f->dst);
-	struct spd_cell_key key = {
-		.src = node_find(t, &t->src_nodes, &src), .dst = node_find(t, &t->dst_nodes, &dst)};
 
-	if (key.src == NULL || key.dst == NULL)
-		return NULL;
-	return spd_hash_find(&t->cells, spd_cell_hash(t, &key), &key, spd_cell_equal, NULL);
+	return (struct spd_cell_key){.src = {src.addr[0], src.addr[1]},
+		.dst = {dst.addr[0], dst.addr[1]},
+		.lens = (uint64_t)f->src.len << 8 | f->dst.len};
+}
+
+static uint32_t cell_hash_of(const struct spd_table *t, const struct spd_spec *f)
+{
+	struct spd_cell_key key = cell_key_of(f);
+
+	return spd_cell_hash(t, &key, f->src.addr.family == 4);
+}
+
+static struct spd_cell *cell_find(const struct spd_table *t, const struct spd_spec *f)
+{
+	struct spd_cell_key key = cell_key_of(f);
+
+	return spd_hash_find(&t->cells, cell_hash_of(t, f), &key, spd_cell_equal, NULL);
 }
 
 static struct spd_flow *key_find(
-	const struct spd_table *t, const struct spd_cell *cell, const struct ipc_flow *f)
+	const struct spd_table *t, const struct spd_cell *cell, const struct spd_spec *f)
 {
 	struct spd_rest_key key = {
 		.cell = cell, .src_port = f->src_port, .dst_port = f->dst_port, .proto = f->proto};
@@ -168,56 +190,46 @@ static void node_free(void *arg)
 	struct spd_node *node = arg;
 
 	free(node->counts);
-	free(node);
+	spd_slab_give(node);
 }
 
-static void *line_alloc(size_t size)
+static void cell_free(void *arg)
 {
-	void *p = aligned_alloc(64, size);
+	struct spd_cell *cell = arg;
 
-	if (p != NULL)
-		memset(p, 0, size);
-	return p;
+	free(cell->n_keys);
+	spd_slab_give(cell);
 }
 
 /* A node made here has no cells yet; node_release takes it out again. */
-static struct spd_node *node_get(struct spd_table *t, bool is_src, const struct spd_prefix_key *k)
+static struct spd_node *node_get(struct spd_table *t, const struct spd_prefix_key *k)
 {
-	struct spd_hash *h = is_src ? &t->src_nodes : &t->dst_nodes;
-	struct spd_node *node = node_find(t, h, k);
+	struct spd_node *node = node_find(t, k);
 
 	if (node != NULL)
 		return node;
-	node = line_alloc(sizeof(*node));
+	node = spd_slab_take(t->slab);
 	if (node == NULL)
 		return NULL;
 	node->addr[0] = k->addr[0];
 	node->addr[1] = k->addr[1];
 	node->len = k->len;
 	node->hash = spd_prefix_hash(t, k);
-	if (spd_hash_add(h, node) != 0) {
-		free(node);
+	if (spd_hash_add(&t->src_nodes, node) != 0) {
+		node_free(node);
 		return NULL;
 	}
-	if (is_src)
-		count_node(&t->src_lens, &t->src_counts, &t->n_src_lens, k->len, 1);
-	else
-		count_node(&t->dst_lens, &t->dst_counts, &t->n_dst_lens, k->len, 1);
+	count_node(t, k->len, 1);
 	return node;
 }
 
-static void node_release(struct spd_table *t, bool is_src, struct spd_node *node)
+static void node_release(struct spd_table *t, struct spd_node *node)
 {
-	struct spd_hash *h = is_src ? &t->src_nodes : &t->dst_nodes;
-
-	if (node == NULL || node->n_cells != 0)
+	if (node->n_cells != 0)
 		return;
-	spd_hash_remove(h, node);
-	if (is_src)
-		count_node(&t->src_lens, &t->src_counts, &t->n_src_lens, node->len, -1);
-	else
-		count_node(&t->dst_lens, &t->dst_counts, &t->n_dst_lens, node->len, -1);
-	h->defer(h->defer_ctx, node_free, node);
+	spd_hash_remove(&t->src_nodes, node);
+	count_node(t, node->len, -1);
+	t->src_nodes.defer(t->src_nodes.defer_ctx, node_free, node);
 }
 
 /* 0 or -1 (memory). */
@@ -255,71 +267,89 @@ static void node_len_remove(struct spd_table *t, struct spd_node *src, uint8_t l
 	assert(false);
 }
 
-static struct spd_cell *cell_create(struct spd_table *t, struct spd_node *src, struct spd_node *dst)
+static struct spd_cell *cell_make(
+	struct spd_table *t, struct spd_node *node, const struct spd_spec *f)
 {
-	struct spd_cell_key key = {.src = src, .dst = dst};
-	struct spd_cell *cell = line_alloc(sizeof(*cell));
+	struct spd_cell *cell = spd_slab_take(t->slab);
+	struct spd_cell_key key = cell_key_of(f);
 
-	if (cell == NULL || node_len_add(t, src, dst->len) != 0) {
-		free(cell);
+	if (cell == NULL)
 		return NULL;
-	}
-	cell->src = src;
-	cell->dst = dst;
-	cell->hash = spd_cell_hash(t, &key);
-	if (spd_hash_add(&t->cells, cell) != 0) {
-		node_len_remove(t, src, dst->len);
-		free(cell);
-		return NULL;
-	}
-	src->n_cells++;
-	dst->n_cells++;
-	count_cell(t, &t->tuples[src->len][dst->len], 1);
+	memcpy(cell->src, key.src, sizeof(cell->src));
+	memcpy(cell->dst, key.dst, sizeof(cell->dst));
+	cell->src_len = f->src.len;
+	cell->dst_len = f->dst.len;
+	cell->node = node;
+	cell->hash = cell_hash_of(t, f);
 	return cell;
 }
 
-/* Takes out a cell without flows, and its nodes if they have no other. */
+/* Takes a cell out again that readers may have seen, or not. */
+static void cell_uncount(struct spd_table *t, struct spd_cell *cell)
+{
+	/* Without memory the old plan goes on: it probes what is not there any more. */
+	(void)count_cell(t, &t->tuples[cell->src_len][cell->dst_len], -1);
+	node_len_remove(t, cell->node, cell->dst_len);
+}
+
+static struct spd_cell *cell_create(
+	struct spd_table *t, struct spd_node *node, const struct spd_spec *f)
+{
+	struct spd_cell *cell = cell_make(t, node, f);
+
+	if (cell == NULL)
+		return NULL;
+	if (node_len_add(t, node, cell->dst_len) != 0) {
+		spd_slab_give(cell);
+		return NULL;
+	}
+	if (count_cell(t, &t->tuples[cell->src_len][cell->dst_len], 1) != 0 ||
+		spd_hash_add(&t->cells, cell) != 0) {
+		cell_uncount(t, cell);
+		spd_slab_give(cell);
+		return NULL;
+	}
+	node->n_cells++;
+	return cell;
+}
+
+/* Takes out a cell without flows, and its source node if that has no other. */
 static void cell_release(struct spd_table *t, struct spd_cell *cell)
 {
-	struct spd_node *src = (struct spd_node *)cell->src, *dst = (struct spd_node *)cell->dst;
-
-	for (unsigned i = 0; i < SPD_N_CLASSES; i++)
+	if (cell->has_any)
+		return;
+	for (unsigned i = 0; cell->n_keys != NULL && i < SPD_N_CLASSES; i++)
 		if (cell->n_keys[i] != 0)
 			return;
 	spd_hash_remove(&t->cells, cell);
-	count_cell(t, &t->tuples[src->len][dst->len], -1);
-	node_len_remove(t, src, dst->len);
-	src->n_cells--;
-	dst->n_cells--;
-	node_release(t, true, src);
-	node_release(t, false, dst);
-	t->cells.defer(t->cells.defer_ctx, free, cell);
+	cell_uncount(t, cell);
+	cell->node->n_cells--;
+	node_release(t, cell->node);
+	t->cells.defer(t->cells.defer_ctx, cell_free, cell);
 }
 
-static struct spd_cell *cell_get(struct spd_table *t, const struct ipc_flow *f)
+static struct spd_cell *cell_get(struct spd_table *t, const struct spd_spec *f)
 {
-	struct spd_prefix_key src_key = prefix_key_of(&f->src), dst_key = prefix_key_of(&f->dst);
+	struct spd_prefix_key src = prefix_key_of(&f->src);
 	struct spd_cell *cell = cell_find(t, f);
-	struct spd_node *src, *dst;
+	struct spd_node *node;
 
 	if (cell != NULL)
 		return cell;
-	src = node_get(t, true, &src_key);
-	dst = node_get(t, false, &dst_key);
-	if (src != NULL && dst != NULL)
-		cell = cell_create(t, src, dst);
-	if (cell == NULL) {
-		node_release(t, true, src);
-		node_release(t, false, dst);
-	}
+	node = node_get(t, &src);
+	if (node == NULL)
+		return NULL;
+	cell = cell_create(t, node, f);
+	if (cell == NULL)
+		node_release(t, node);
 	return cell;
 }
 
 /* How many destination lengths the flow's source node would have with the flow. */
-static unsigned width_with(const struct spd_table *t, const struct ipc_flow *f)
+static unsigned width_with(const struct spd_table *t, const struct spd_spec *f)
 {
 	struct spd_prefix_key key = prefix_key_of(&f->src);
-	const struct spd_node *src = node_find(t, &t->src_nodes, &key);
+	const struct spd_node *src = node_find(t, &key);
 	uint64_t w;
 
 	if (src == NULL)
@@ -330,16 +360,15 @@ static unsigned width_with(const struct spd_table *t, const struct ipc_flow *f)
 
 /* What the bound would be with one more key of this cell's lengths and class. */
 static uint32_t bound_with(
-	const struct spd_table *t, const struct spd_tuple *tuple, const struct ipc_flow *f)
+	const struct spd_table *t, const struct spd_tuple *tuple, const struct spd_spec *f)
 {
-	unsigned class = class_of(f), width = width_with(t, f);
-	uint32_t probes = t->n_src_lens + t->n_dst_lens + t->n_cell_probes + t->n_classes;
+	unsigned class = class_of(f), width = width_with(t, f), widest = t->widest[f->src.len];
+	uint32_t probes = spd_plan_probes(t->n_tuples + (tuple->n_cells == 0),
+		t->n_src_lens + (t->src_counts.n[f->src.len] == 0),
+		t->n_cell_probes + (width > widest ? width - widest : 0));
+	uint32_t n_classes = t->n_classes + (class != 0 && tuple->n_keys[class] == 0);
 
-	probes += t->src_counts.n[f->src.len] == 0;
-	probes += t->dst_counts.n[f->dst.len] == 0;
-	probes += width > t->widest[f->src.len] ? width - t->widest[f->src.len] : 0;
-	probes += class != 0 && tuple->n_keys[class] == 0;
-	return probes * SPD_PROBE_MAX + 1;
+	return (probes + n_classes) * SPD_PROBE_MAX + 1;
 }
 
 /* ipsec.conf's and our own before the engines'; then the newer. */
@@ -374,6 +403,31 @@ static void chain_insert(struct spd *spd, struct spd_table *t, struct spd_cell *
 	at->next_equal = e;
 }
 
+static void cell_class_set(struct spd_cell *cell, unsigned class, bool is_set)
+{
+	uint8_t bits = atomic_load_explicit(&cell->classes, memory_order_relaxed);
+
+	bits = is_set ? bits | 1u << class : bits & ~(1u << class);
+	atomic_store_explicit(&cell->classes, bits, memory_order_release);
+}
+
+/* 0 or -1 (memory). */
+static int class_insert(
+	struct spd_table *t, struct spd_cell *cell, struct spd_entry *e, unsigned class)
+{
+	if (class == 0) {
+		atomic_store_explicit(&cell->any, e->flow, memory_order_release);
+		cell->has_any = true;
+		return 0;
+	}
+	if (cell->n_keys == NULL)
+		cell->n_keys = calloc(SPD_N_CLASSES, sizeof(*cell->n_keys));
+	if (cell->n_keys == NULL || spd_hash_add(&t->rest, e->flow) != 0)
+		return -1;
+	cell->n_keys[class]++;
+	return 0;
+}
+
 /* A new key. 0 or -1 (memory). */
 static int key_insert(struct spd_table *t, struct spd_cell *cell, struct spd_entry *e)
 {
@@ -385,15 +439,10 @@ static int key_insert(struct spd_table *t, struct spd_cell *cell, struct spd_ent
 
 	e->next_equal = NULL;
 	e->flow->hash = spd_rest_hash(t, &key);
-	if (class == 0)
-		atomic_store_explicit(&cell->any, e->flow, memory_order_release);
-	else if (spd_hash_add(&t->rest, e->flow) != 0)
+	if (class_insert(t, cell, e, class) != 0)
 		return -1;
-	cell->n_keys[class]++;
-	count_key(t, &t->tuples[cell->src->len][cell->dst->len], class, 1);
-	atomic_store_explicit(&cell->classes,
-		atomic_load_explicit(&cell->classes, memory_order_relaxed) | 1u << class,
-		memory_order_release);
+	count_key(t, &t->tuples[cell->src_len][cell->dst_len], class, 1);
+	cell_class_set(cell, class, true);
 	return 0;
 }
 
@@ -426,15 +475,16 @@ static void key_remove(struct spd_table *t, struct spd_cell *cell, struct spd_en
 {
 	const unsigned class = class_of(&e->spec);
 
-	if (--cell->n_keys[class] == 0)
-		atomic_store_explicit(&cell->classes,
-			atomic_load_explicit(&cell->classes, memory_order_relaxed) & ~(1u << class),
-			memory_order_release);
-	if (class == 0)
+	if (class == 0) {
+		cell_class_set(cell, class, false);
+		cell->has_any = false;
 		atomic_store_explicit(&cell->any, NULL, memory_order_release);
-	else
+	} else {
+		if (--cell->n_keys[class] == 0)
+			cell_class_set(cell, class, false);
 		spd_hash_remove(&t->rest, e->flow);
-	count_key(t, &t->tuples[cell->src->len][cell->dst->len], class, -1);
+	}
+	count_key(t, &t->tuples[cell->src_len][cell->dst_len], class, -1);
 	cell_release(t, cell);
 }
 

@@ -301,8 +301,8 @@ static void test_bound_nested(void **state)
 	}
 	assert_int_equal(look(spd, "10.85.85.85", "10.170.170.170", 6, 1, 1), 625);
 	spd_stats_get(spd, &stats);
-	assert_int_equal(stats.table[1][0].bound, (25 + 25 + 625) * 4 + 1);
-	assert_int_equal(stats.table[1][1].bound, (12 + 12 + 144) * 4 + 1);
+	assert_int_equal(stats.table[1][0].bound, (25 + 625) * 5 + 1);
+	assert_int_equal(stats.table[1][1].bound, (12 + 144) * 5 + 1);
 	assert_int_equal(spd_owner_flush(spd, ENGINE), handle);
 	assert_int_equal(spd_bound(spd), 0);
 	spd_destroy(spd);
@@ -321,7 +321,8 @@ static void test_bound_apart(void **state)
 		f.dst.len = d;
 		f.dst.addr.b[0] = 128;
 		assert_int_equal(spd_flow_add(spd, ENGINE, &f), 0);
-		assert_int_equal(spd_bound(spd), (1 + d + 1) * 4 + 1);
+		/* Few pairs of lengths are probed one by one, more by their sources. */
+		assert_int_equal(spd_bound(spd), (d <= 4 ? d : 1 + 1) * 5 + 1);
 	}
 	spd_destroy(spd);
 }
@@ -426,14 +427,11 @@ static void test_against_reference(void **state)
 			struct ipc_flow f = random_flow(&r, set % 2);
 
 			if (rnd(&r, 3) == 0) {
-				const struct ipc_flow *there = spd_flow_find(
-					spd, owner, f.flow.handle);
+				struct ipc_flow there;
 
-				if (there != NULL) {
-					struct ipc_ref gone = there->flow;
-
-					assert_int_equal(spd_flow_delete(spd, owner, &gone), 0);
-				}
+				if (spd_flow_get(spd, owner, f.flow.handle, &there))
+					assert_int_equal(
+						spd_flow_delete(spd, owner, &there.flow), 0);
 				reference_delete(&ref, owner, f.flow.handle);
 			} else {
 				assert_int_equal(spd_flow_add(spd, owner, &f), 0);
@@ -542,15 +540,14 @@ static void test_concurrent(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, reader_main, &arg), 0);
 	for (unsigned i = 0; i < 20000; i++) {
 		struct ipc_flow f = random_flow(&r, 0);
-		const struct ipc_flow *there = spd_flow_find(arg.spd, ENGINE, f.flow.handle);
+		struct ipc_flow there;
+		bool is_there = spd_flow_get(arg.spd, ENGINE, f.flow.handle, &there);
 
 		base.type = 1 + i % 6;
 		base.flow.generation = 1 + i / 7;
 		assert_int_equal(spd_flow_add(arg.spd, ENGINE, &base), 0);
-		if (there != NULL && rnd(&r, 2)) {
-			struct ipc_ref gone = there->flow;
-
-			assert_int_equal(spd_flow_delete(arg.spd, ENGINE, &gone), 0);
+		if (is_there && rnd(&r, 2)) {
+			assert_int_equal(spd_flow_delete(arg.spd, ENGINE, &there.flow), 0);
 		} else {
 			assert_int_equal(spd_flow_add(arg.spd, ENGINE, &f), 0);
 		}
@@ -589,10 +586,10 @@ static void test_large(void **state)
 		(unsigned long long)stats.memory_bytes / n, stats.bound);
 	assert_int_equal(stats.n_flows, n);
 	assert_true(stats.memory_bytes / n < 1500);
-	assert_true(stats.bound <= 13);
+	assert_true(stats.bound <= 16);
 	assert_int_equal(spd_owner_flush(spd, ENGINE), n);
 	spd_stats_get(spd, &stats);
-	assert_int_equal(stats.n_src_nodes + stats.n_dst_nodes + stats.n_cells, 0);
+	assert_int_equal(stats.n_src_nodes + stats.n_cells, 0);
 	spd_destroy(spd);
 }
 
