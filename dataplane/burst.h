@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <emmintrin.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -86,8 +87,8 @@ struct nexthop;
 enum { ICMP_ABOUT_NONE = 0, ICMP_ABOUT_TTL, ICMP_ABOUT_MTU, ICMP_ABOUT_ADMIN, ICMP_ABOUT_NO_ROUTE };
 
 struct burst {
+	uint8_t next[BURST_MAX] __attribute__((aligned(64))); /* enum burst_next */
 	uint16_t n;
-	uint8_t next[BURST_MAX]; /* enum burst_next */
 	uint8_t drop[BURST_MAX]; /* enum drop_reason, with NEXT_DROP */
 	uint8_t icmp[BURST_MAX]; /* ICMP_ABOUT_*, with NEXT_ICMP */
 	uint8_t reserved[BURST_MAX];
@@ -101,6 +102,28 @@ struct burst {
 	struct nexthop *nexthop[BURST_MAX];     /* with NEXT_TX */
 	uint64_t esp_seq[BURST_MAX];            /* full sequence number, both directions */
 };
+
+/*
+ * Bit i is set where packet i stands at this stage: most stages of a burst have nothing to do, and
+ * learn it from few comparisons. Walk: for (left = mask; left; left &= left - 1) with burst_first.
+ */
+static inline uint64_t burst_mask(const struct burst *b, enum burst_next next)
+{
+	const __m128i want = _mm_set1_epi8((char)next);
+	uint64_t mask = 0;
+
+	for (unsigned int k = 0; k < BURST_MAX && k < b->n; k += 16) {
+		__m128i v = _mm_load_si128((const __m128i *)(b->next + k));
+
+		mask |= (uint64_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, want)) << k;
+	}
+	return b->n >= 64 ? mask : mask & ((UINT64_C(1) << b->n) - 1);
+}
+
+static inline unsigned int burst_first(uint64_t mask)
+{
+	return (unsigned int)__builtin_ctzll(mask);
+}
 
 static inline void burst_drop(struct burst *b, unsigned int i, enum drop_reason why)
 {

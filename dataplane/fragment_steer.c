@@ -19,9 +19,12 @@ static bool needs_ports(const struct spd *spd, const struct burst *b, unsigned i
 
 void fragment_steer(const struct spd *spd, struct burst *b)
 {
-	for (unsigned i = 0; i < b->n; i++) {
-		if ((b->next[i] != NEXT_SPD_IN && b->next[i] != NEXT_SPD_OUT) ||
-			(b->pkt[i].flags & PKT_FRAG) == 0)
+	uint64_t left = burst_mask(b, NEXT_SPD_IN) | burst_mask(b, NEXT_SPD_OUT);
+
+	for (; left; left &= left - 1) {
+		unsigned i = burst_first(left);
+
+		if ((b->pkt[i].flags & PKT_FRAG) == 0)
 			continue;
 		if (!needs_ports(spd, b, i))
 			continue;

@@ -396,9 +396,8 @@ static void take(struct worker_ctx *w, struct reassembly *r, struct burst *b, un
 
 void reassembly_burst(struct worker_ctx *w, struct reassembly *r, struct burst *b)
 {
-	for (unsigned i = 0; i < b->n; i++)
-		if (b->next[i] == NEXT_REASM)
-			take(w, r, b, i);
+	for (uint64_t left = burst_mask(b, NEXT_REASM); left; left &= left - 1)
+		take(w, r, b, burst_first(left));
 }
 
 uint32_t reassembly_expire(struct worker_ctx *w, struct reassembly *r)

@@ -333,9 +333,8 @@ void sad_lookup(struct worker_ctx *w, struct burst *b)
 	uint32_t spi[BURST_MAX];
 	uint8_t at[BURST_MAX];
 	unsigned int n = 0;
-	for (unsigned int i = 0; i < b->n; i++) {
-		if (b->next[i] != NEXT_ESP_IN)
-			continue;
+	for (uint64_t left = burst_mask(b, NEXT_ESP_IN); left; left &= left - 1) {
+		unsigned int i = burst_first(left);
 		spi[n] = esp_spi(b, i);
 		if (spi[n] == 0) {
 			burst_drop(b, i, DROP_MALFORMED);

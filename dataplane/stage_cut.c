@@ -55,12 +55,11 @@ static uint16_t cut_mtu(const struct burst *b, unsigned int i)
 
 void stage_fragment(struct worker *w, struct burst *b)
 {
-	for (uint16_t i = 0; i < b->n; i++) {
+	for (uint64_t left = burst_mask(b, NEXT_FRAGMENT); left; left &= left - 1) {
 		struct rte_mbuf *piece[FRAGMENT_OUT_MAX];
+		unsigned int i = burst_first(left);
 		uint32_t n;
 
-		if (b->next[i] != NEXT_FRAGMENT)
-			continue;
 		if (b->pkt[i].family == 4)
 			n = fragment_out_v4(b->m[i], b->pkt[i].l3_off, cut_mtu(b, i), w->dp->pool,
 				piece, FRAGMENT_OUT_MAX);
@@ -227,20 +226,23 @@ static void error_place(
 void stage_icmp(struct worker *w, struct burst *b)
 {
 	struct burst *aside = &w->aside;
+	uint64_t left = burst_mask(b, NEXT_ICMP);
 
 	if (b == aside) { /* no error about what is itself aside: pieces and errors */
-		for (uint16_t i = 0; i < b->n; i++) {
-			if (b->next[i] == NEXT_ICMP)
-				burst_drop(b, i, error_drop_reason(b->icmp[i]));
+		for (; left; left &= left - 1) {
+			unsigned int i = burst_first(left);
+
+			burst_drop(b, i, error_drop_reason(b->icmp[i]));
 		}
 		return;
 	}
+	if (!left)
+		return;
 	aside->n = 0;
-	for (uint16_t i = 0; i < b->n; i++) {
+	for (; left; left &= left - 1) {
+		unsigned int i = burst_first(left);
 		struct rte_mbuf *m;
 
-		if (b->next[i] != NEXT_ICMP)
-			continue;
 		m = error_make(w, b, i);
 		if (m)
 			error_place(w, b, i, aside, m);

@@ -24,7 +24,10 @@ static void to_worker(
 /* An inbound packet for a worker that owns its SA, or reassembles its datagram. */
 void stage_handoff(struct worker *w, struct burst *b)
 {
-	for (uint16_t i = 0; i < b->n; i++) {
+	uint64_t left = burst_mask(b, NEXT_HANDOFF) | burst_mask(b, NEXT_REASM);
+
+	for (; left; left &= left - 1) {
+		unsigned int i = burst_first(left);
 		uint16_t to;
 
 		if (b->next[i] == NEXT_HANDOFF && b->sa[i]) {
@@ -71,10 +74,12 @@ static void to_ike(struct worker *w, struct burst *b, unsigned int i)
 
 void stage_leave(struct worker *w, struct burst *b)
 {
-	for (uint16_t i = 0; i < b->n; i++) {
+	uint64_t all = b->n >= 64 ? UINT64_MAX : (UINT64_C(1) << b->n) - 1;
+
+	for (uint64_t left = all & ~burst_mask(b, NEXT_NONE); left; left &= left - 1) {
+		unsigned int i = burst_first(left);
+
 		switch (b->next[i]) {
-		case NEXT_NONE:
-			continue;
 		case NEXT_HOST:
 			to_host(w, b, i);
 			continue;

@@ -8,25 +8,35 @@
 
 #define NEIGH_ASKED_A_SECOND 256 /* packets given to main for want of a neighbour, a worker */
 
+static inline bool mac_equal(const uint8_t *a, const uint8_t *b)
+{
+	uint32_t a4, b4;
+	uint16_t a2, b2;
+
+	memcpy(&a4, a, 4);
+	memcpy(&b4, b, 4);
+	memcpy(&a2, a + 4, 2);
+	memcpy(&b2, b + 4, 2);
+	return ((a4 ^ b4) | (uint32_t)(a2 ^ b2)) == 0;
+}
+
 /*
  * A port in promiscuous mode, or a packet socket, hears frames to other stations too. They are
  * not ours to forward: the station meant gets them itself.
  */
 void stage_link_input(struct worker *w, struct burst *b)
 {
-	for (uint16_t i = 0; i < b->n; i++) {
+	for (uint64_t left = burst_mask(b, NEXT_PARSE); left; left &= left - 1) {
 		const struct rte_ether_hdr *eth;
+		unsigned int i = burst_first(left);
 
-		if (b->next[i] != NEXT_PARSE)
-			continue;
 		if (rte_pktmbuf_data_len(b->m[i]) < sizeof(*eth)) {
 			burst_drop(b, i, DROP_MALFORMED);
 			continue;
 		}
 		eth = rte_pktmbuf_mtod(b->m[i], const struct rte_ether_hdr *);
 		if (!(eth->dst_addr.addr_bytes[0] & 1) &&
-			memcmp(eth->dst_addr.addr_bytes, w->dp->ports[b->port[i]].mac,
-				PORT_MAC_LEN) != 0)
+			!mac_equal(eth->dst_addr.addr_bytes, w->dp->ports[b->port[i]].mac))
 			burst_drop(b, i, DROP_OTHER_STATION);
 	}
 }
@@ -67,14 +77,17 @@ static void frame_send(struct worker *w, struct burst *b, unsigned int i)
 	uint8_t *eth;
 	unsigned int hdr_len = nh->vlan ? 18 : 14;
 	uint16_t type = b->pkt[i].family == 4 ? 0x0800 : 0x86dd;
+	int32_t grows = (int32_t)hdr_len - b->pkt[i].l3_off;
 
-	rte_pktmbuf_adj(m, b->pkt[i].l3_off);
-	eth = (uint8_t *)rte_pktmbuf_prepend(m, (uint16_t)hdr_len);
-	if (!eth) {
+	if (grows > m->data_off) {
 		burst_drop(b, i, DROP_NO_ROOM);
 		return;
 	}
-	memcpy(eth, &mac, 6);
+	m->data_off = (uint16_t)(m->data_off - grows);
+	m->data_len = (uint16_t)(m->data_len + grows);
+	m->pkt_len = (uint32_t)((int32_t)m->pkt_len + grows);
+	eth = rte_pktmbuf_mtod(m, uint8_t *);
+	memcpy(eth, &mac, 8); /* its last two bytes are written again below */
 	memcpy(eth + 6, nh->src_mac, 6);
 	if (nh->vlan) {
 		eth[12] = 0x81;
@@ -90,11 +103,10 @@ static void frame_send(struct worker *w, struct burst *b, unsigned int i)
 
 void stage_transmit(struct worker *w, struct burst *b)
 {
-	for (uint16_t i = 0; i < b->n; i++) {
+	for (uint64_t left = burst_mask(b, NEXT_TX); left; left &= left - 1) {
+		unsigned int i = burst_first(left);
 		const struct nexthop *nh = b->nexthop[i];
 
-		if (b->next[i] != NEXT_TX)
-			continue;
 		if (!nh) {
 			burst_drop(b, i, DROP_NO_PATH);
 			continue;

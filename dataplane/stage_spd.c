@@ -84,11 +84,12 @@ static void decrypted(struct worker *w, struct burst *b, unsigned int i)
 
 void stage_spd_in(struct worker *w, struct burst *b)
 {
-	for (uint16_t i = 0; i < b->n; i++) {
+	uint64_t left = burst_mask(b, NEXT_LOCAL) | burst_mask(b, NEXT_SPD_IN);
+
+	for (; left; left &= left - 1) {
+		unsigned int i = burst_first(left);
 		enum drop_reason why;
 
-		if (b->next[i] != NEXT_LOCAL && b->next[i] != NEXT_SPD_IN)
-			continue;
 		if (b->next[i] == NEXT_SPD_IN && !w->ctx.is_ready) {
 			burst_drop(b, i, DROP_NOT_READY);
 			continue;
@@ -185,11 +186,10 @@ static enum drop_reason clear_outbound(struct worker *w, struct burst *b, unsign
 
 void stage_spd_out(struct worker *w, struct burst *b)
 {
-	for (uint16_t i = 0; i < b->n; i++) {
+	for (uint64_t left = burst_mask(b, NEXT_SPD_OUT); left; left &= left - 1) {
+		unsigned int i = burst_first(left);
 		enum drop_reason why;
 
-		if (b->next[i] != NEXT_SPD_OUT)
-			continue;
 		if (!w->ctx.is_ready) {
 			burst_drop(b, i, DROP_NOT_READY);
 			continue;
