@@ -8,7 +8,7 @@
 
 bool forward_ttl_lower(uint8_t *ip, uint8_t family)
 {
-	uint32_t sum;
+	uint32_t word, sum;
 
 	if (family == 6) {
 		if (ip[7] <= 1)
@@ -16,26 +16,26 @@ bool forward_ttl_lower(uint8_t *ip, uint8_t family)
 		ip[7]--;
 		return true;
 	}
-	if (ip[8] <= 1)
+	memcpy(&word, ip + 8, sizeof(word)); /* TTL, protocol, checksum; as it lies there */
+	if ((word & 0xff) <= 1)
 		return false;
-	/* RFC 1624 3: HC' = ~(~HC + ~m + m'); the word goes down by 0x0100. */
-	ip[8]--;
-	sum = (uint32_t)(ip[10] << 8 | ip[11]) ^ 0xffff;
-	sum += 0xffff - 0x0100;
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum ^= 0xffff;
-	ip[10] = sum >> 8;
-	ip[11] = sum & 0xff;
+	/* RFC 1624 3: HC' = ~(~HC + ~m + m'). The word of the TTL goes down by 0x0100, so HC goes
+	 * up by it, which is 1 in this byte order; 0xffff does not occur. */
+	sum = (word >> 16) + 1;
+	sum += sum >= 0xffff;
+	word = (word & 0xffff) - 1;
+	word |= sum << 16;
+	memcpy(ip + 8, &word, sizeof(word));
 	return true;
 }
 
 void forward_ttl(struct burst *b)
 {
-	for (unsigned i = 0; i < b->n; i++) {
+	for (uint64_t left = burst_mask(b, NEXT_SPD_OUT); left; left &= left - 1) {
+		unsigned i = burst_first(left);
 		struct pkt_info *pkt = &b->pkt[i];
 
-		if (b->next[i] != NEXT_SPD_OUT || pkt->flags & PKT_FROM_HOST)
+		if (pkt->flags & PKT_FROM_HOST)
 			continue;
 		if (forward_ttl_lower(burst_l3(b, i), pkt->family)) {
 			pkt->ttl--;
@@ -83,15 +83,19 @@ static void send_by(struct burst *b, unsigned i, struct nexthop *nh)
 
 void forward_route(struct worker_ctx *w, const struct router *router, struct burst *b)
 {
+	const uint64_t mask = burst_mask(b, NEXT_ROUTE);
+
 	(void)w;
-	for (unsigned f = 4; f <= 6; f += 2) {
+	for (unsigned f = 4; mask && f <= 6; f += 2) {
 		const uint8_t *addrs[BURST_MAX];
 		struct nexthop *found[BURST_MAX];
 		uint8_t at[BURST_MAX];
 		unsigned n = 0;
 
-		for (unsigned i = 0; i < b->n; i++) {
-			if (b->next[i] != NEXT_ROUTE || b->pkt[i].family != f)
+		for (uint64_t left = mask; left; left &= left - 1) {
+			unsigned i = burst_first(left);
+
+			if (b->pkt[i].family != f)
 				continue;
 			addrs[n] = burst_dst(b, i);
 			at[n++] = i;

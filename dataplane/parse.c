@@ -2,7 +2,6 @@
 
 #include <rte_byteorder.h>
 #include <rte_ether.h>
-#include <rte_prefetch.h>
 
 /*
  * Received frames: link header, one segment, IP header, and whose it is.
@@ -13,6 +12,7 @@
 
 #define PROTO_UDP 17
 #define PROTO_ESP 50
+#define PROTO_ICMPV6 58
 #define UDP_LEN 8
 
 static uint16_t be16(const uint8_t *b)
@@ -31,6 +31,10 @@ static uint16_t link_type(const uint8_t *frame, uint32_t len, uint16_t *l3_off)
 {
 	uint32_t at = RTE_ETHER_HDR_LEN - 2;
 
+	if (len >= RTE_ETHER_HDR_LEN && be16(frame + at) == RTE_ETHER_TYPE_IPV4) {
+		*l3_off = RTE_ETHER_HDR_LEN;
+		return RTE_ETHER_TYPE_IPV4;
+	}
 	for (unsigned tags = 0; at + 2 <= len; tags++) {
 		uint16_t type = be16(frame + at);
 
@@ -131,33 +135,53 @@ static bool is_source_unspecified(const uint8_t *ip, const struct pkt_info *pkt)
 {
 	const uint8_t *src = ip + (pkt->family == 4 ? 12 : 8);
 	uint8_t any = 0;
+	uint32_t v4;
 
-	for (unsigned n = 0; n < (pkt->family == 4 ? 4u : 16u); n++)
+	memcpy(&v4, src, sizeof(v4));
+	if (pkt->family == 4)
+		return v4 == 0;
+	for (unsigned n = 0; n < 16; n++)
 		any |= src[n];
 	return any == 0;
+}
+
+/* False: parse_is_exempt would say no. */
+static inline bool may_be_exempt(const struct pkt_info *pkt, enum local_class class)
+{
+	if (class == LOCAL_LINK || pkt->proto == PROTO_ICMPV6)
+		return true;
+	return pkt->proto == PROTO_UDP &&
+	       (pkt->dport == 67 || pkt->dport == 68 || pkt->dport == 546 || pkt->dport == 547);
+}
+
+/* What is never protected and never denied; false: it is not such a packet. */
+static bool classify_exempt(struct burst *b, unsigned i, const uint8_t *ip, enum local_class class)
+{
+	const struct pkt_info *pkt = &b->pkt[i];
+	struct pkt_info rel = *pkt; /* offsets from ip, as parse_is_exempt has them */
+
+	rel.l4_off -= pkt->l3_off;
+	if (!parse_is_exempt(ip, &rel))
+		return false;
+	/* A DHCP packet that a relay forwards through us is not our client's. */
+	b->next[i] = class == LOCAL_NO ? NEXT_SPD_IN : NEXT_HOST;
+	if (class == LOCAL_NO && is_source_unspecified(ip, pkt))
+		burst_drop(b, i, DROP_BAD_SOURCE);
+	return true;
 }
 
 static void classify(const struct parse_ctx *ctx, struct burst *b, unsigned i)
 {
 	const uint8_t *ip = burst_l3(b, i);
 	const struct pkt_info *pkt = &b->pkt[i];
-	enum local_class class;
-	struct pkt_info rel = *pkt; /* offsets from ip, as parse_is_exempt has them */
+	enum local_class class = local_addrs_class(ctx->local, pkt->family, burst_dst(b, i));
 
-	rel.l4_off -= pkt->l3_off;
-	if (parse_is_exempt(ip, &rel)) {
-		/* A DHCP packet that a relay forwards through us is not our client's. */
-		class = local_addrs_class(ctx->local, pkt->family, burst_dst(b, i));
-		b->next[i] = class == LOCAL_NO ? NEXT_SPD_IN : NEXT_HOST;
-		if (class == LOCAL_NO && is_source_unspecified(ip, pkt))
-			burst_drop(b, i, DROP_BAD_SOURCE);
+	if (may_be_exempt(pkt, class) && classify_exempt(b, i, ip, class))
 		return;
-	}
 	if (is_source_unspecified(ip, pkt)) {
 		burst_drop(b, i, DROP_BAD_SOURCE);
 		return;
 	}
-	class = local_addrs_class(ctx->local, pkt->family, burst_dst(b, i));
 	if (class == LOCAL_OURS)
 		classify_ours(ctx, b, i, ip);
 	else
@@ -180,9 +204,9 @@ static void parse_one(const struct parse_ctx *ctx, struct burst *b, unsigned i)
 		burst_drop(b, i, DROP_MALFORMED);
 		return;
 	}
-	memset(pkt, 0, sizeof(*pkt));
 	pkt->l3_off = l3_off;
 	if (type != RTE_ETHER_TYPE_IPV4 && type != RTE_ETHER_TYPE_IPV6) {
+		*pkt = (struct pkt_info){.l3_off = l3_off};
 		b->next[i] = NEXT_HOST;
 		return;
 	}
@@ -201,14 +225,7 @@ static void parse_one(const struct parse_ctx *ctx, struct burst *b, unsigned i)
 
 void parse_burst(struct worker_ctx *w, const struct parse_ctx *ctx, struct burst *b)
 {
-	(void)w;
-	for (unsigned i = 0; i < b->n && i < 4; i++)
-		if (b->next[i] == NEXT_PARSE)
-			rte_prefetch0(rte_pktmbuf_mtod(b->m[i], void *));
-	for (unsigned i = 0; i < b->n; i++) {
-		if (i + 4u < b->n && b->next[i + 4] == NEXT_PARSE)
-			rte_prefetch0(rte_pktmbuf_mtod(b->m[i + 4], void *));
-		if (b->next[i] == NEXT_PARSE)
-			parse_one(ctx, b, i);
-	}
+	(void)w; /* the packets' first lines were asked for when the burst was received */
+	for (uint64_t left = burst_mask(b, NEXT_PARSE); left; left &= left - 1)
+		parse_one(ctx, b, burst_first(left));
 }
