@@ -30,7 +30,7 @@ struct iv_source {
 struct crypto_mb {
 	IMB_MGR *mb;
 	IMB_JOB jobs[CRYPTO_BURST_MAX];
-	uint8_t nonce[CRYPTO_BURST_MAX][16];
+	uint8_t nonce[CRYPTO_BURST_MAX][16] __attribute__((aligned(64)));
 	uint8_t aad[CRYPTO_BURST_MAX][16];
 	uint8_t icv[CRYPTO_BURST_MAX][64] __attribute__((aligned(64)));
 	struct iv_source iv;
@@ -191,22 +191,36 @@ static uint8_t *nonce_make(struct crypto_mb *c, unsigned int k, const struct cry
 	return c->nonce[k];
 }
 
-/* RFC 4106 5, RFC 7634 2.1: SPI and sequence number, with ESN all 64 bits of it. */
-static const uint8_t *aad_make(
-	struct crypto_mb *c, unsigned int k, const struct crypto_op *op, unsigned int *len)
+/* RFC 4106 5, RFC 7634 2.1: SPI and sequence number, 8 bytes; with ESN all 64 bits of it, 12. */
+static const uint8_t *aad_make(struct crypto_mb *c, unsigned int k, const struct crypto_op *op)
 {
-	if (!op->has_esn) {
-		*len = 8;
+	if (!op->has_esn)
 		return op->esp;
-	}
 	memcpy(c->aad[k], op->esp, 4);
 	put_u32(c->aad[k] + 4, op->seq_hi);
 	memcpy(c->aad[k] + 8, op->esp + 4, 4);
-	*len = 12;
 	return c->aad[k];
 }
 
-/* GCM is one call a packet: it is parallel inside, not over packets. */
+/* In constant time; len is 12, 16, 24 or 32. */
+static inline bool icv_equal(const uint8_t *a, const uint8_t *b, uint32_t len)
+{
+	uint64_t x, y, wrong = 0;
+	uint32_t v, w;
+	for (uint32_t at = 0; at + 8 <= len; at += 8) {
+		memcpy(&x, a + at, 8);
+		memcpy(&y, b + at, 8);
+		wrong |= x ^ y;
+	}
+	memcpy(&v, a + len - 4, 4);
+	memcpy(&w, b + len - 4, 4);
+	return (wrong | (v ^ w)) == 0;
+}
+
+/*
+ * GCM is one call a packet: it is parallel inside, not over packets. Nonces are made for all
+ * before: read by wide loads at once behind narrow stores, each call would wait for them.
+ */
 static void gcm_run(struct crypto_mb *c, const struct group *g, bool is_encrypt)
 {
 	const struct suite *s = g->suite;
@@ -218,6 +232,13 @@ static void gcm_run(struct crypto_mb *c, const struct group *g, bool is_encrypt)
 	else
 		run = is_encrypt ? c->mb->gcm256_enc : c->mb->gcm256_dec;
 	struct gcm_context_data ctx;
+	const uint8_t *aad[CRYPTO_BURST_MAX];
+	unsigned int aad_len = 0;
+	for (unsigned int k = 0; k < g->n; k++) {
+		struct crypto_op *op = group_op(g, k);
+		nonce_make(c, k, op);
+		aad[k] = aad_make(c, k, op);
+	}
 	for (unsigned int k = 0; k < g->n; k++) {
 		struct crypto_op *op = group_op(g, k);
 		if (k + 1 < g->n) {
@@ -226,13 +247,14 @@ static void gcm_run(struct crypto_mb *c, const struct group *g, bool is_encrypt)
 				for (unsigned int line = 0; line < 1024; line += 64)
 					rte_prefetch0(next + line);
 		}
-		unsigned int aad_len;
-		const uint8_t *aad = aad_make(c, k, op, &aad_len);
+		aad_len = op->has_esn ? 12 : 8;
 		run((const struct gcm_key_data *)op->keys->schedule, &ctx, op->text, op->text,
-			op->text_len, nonce_make(c, k, op), aad, aad_len,
+			op->text_len, c->nonce[k], aad[k], aad_len,
 			is_encrypt ? op->text + op->text_len : c->icv[k], s->icv_len);
-		if (!is_encrypt)
-			op->is_ok = ct_equal(c->icv[k], op->text + op->text_len, s->icv_len);
+	}
+	for (unsigned int k = 0; k < g->n && !is_encrypt; k++) {
+		struct crypto_op *op = group_op(g, k);
+		op->is_ok = icv_equal(c->icv[k], op->text + op->text_len, s->icv_len);
 	}
 }
 
@@ -263,15 +285,14 @@ static void jobs_run(struct crypto_mb *c, const struct group *g, bool is_encrypt
 		job->cipher_direction = is_encrypt ? IMB_DIR_ENCRYPT : IMB_DIR_DECRYPT;
 		job->chain_order = is_encrypt ? IMB_ORDER_CIPHER_HASH : IMB_ORDER_HASH_CIPHER;
 		if (s->kind == SUITE_CHACHA) {
-			unsigned int aad_len;
 			job->enc_keys = job->dec_keys = op->keys->schedule;
 			job->iv = nonce_make(c, k, op);
 			job->iv_len_in_bytes = 12;
 			job->hash_alg = IMB_AUTH_CHACHA20_POLY1305;
 			job->msg_len_to_hash_in_bytes = op->text_len;
-			job->u.CHACHA20_POLY1305.aad = aad_make(c, k, op, &aad_len);
-			job->u.CHACHA20_POLY1305.aad_len_in_bytes = aad_len;
-			job->auth_tag_output = c->icv[k];
+			job->u.CHACHA20_POLY1305.aad = aad_make(c, k, op);
+			job->u.CHACHA20_POLY1305.aad_len_in_bytes = op->has_esn ? 12 : 8;
+			job->auth_tag_output = is_encrypt ? op->text + op->text_len : c->icv[k];
 			job->auth_tag_output_len_in_bytes = 16;
 		} else {
 			job->enc_keys = job->dec_keys = op->keys->des;
@@ -289,15 +310,9 @@ static void jobs_run(struct crypto_mb *c, const struct group *g, bool is_encrypt
 			jobs_flush(c);
 	}
 	jobs_flush(c);
-	if (s->kind != SUITE_CHACHA)
-		return;
-	for (unsigned int k = 0; k < g->n; k++) {
+	for (unsigned int k = 0; k < g->n && s->kind == SUITE_CHACHA && !is_encrypt; k++) {
 		struct crypto_op *op = group_op(g, k);
-		uint8_t *icv = op->text + op->text_len;
-		if (is_encrypt)
-			memcpy(icv, c->icv[k], s->icv_len);
-		else
-			op->is_ok = ct_equal(c->icv[k], icv, s->icv_len);
+		op->is_ok = icv_equal(c->icv[k], op->text + op->text_len, s->icv_len);
 	}
 }
 
@@ -334,10 +349,11 @@ static void cipher_run(struct crypto_mb *c, const struct group *g, bool is_encry
 }
 
 /*
- * The ICV of each packet to c->icv. RFC 4303 2.2.1: with ESN the high half is hashed behind the
- * trailer though it is not sent; it stands where the ICV belongs meanwhile.
+ * The ICV of each packet behind its text, or to c->icv where there is one to compare with. RFC
+ * 4303 2.2.1: with ESN the high half is hashed behind the trailer though it is not sent; it
+ * stands where the ICV belongs meanwhile.
  */
-static void hash_run(struct crypto_mb *c, const struct group *g)
+static void hash_run(struct crypto_mb *c, const struct group *g, bool is_encrypt)
 {
 	const struct suite *s = g->suite;
 	for (unsigned int k = 0; k < g->n; k++) {
@@ -349,7 +365,7 @@ static void hash_run(struct crypto_mb *c, const struct group *g)
 		job->src = op->esp;
 		job->hash_start_src_offset_in_bytes = 0;
 		job->msg_len_to_hash_in_bytes = (uint64_t)(end - op->esp) + (op->has_esn ? 4 : 0);
-		job->auth_tag_output = c->icv[k];
+		job->auth_tag_output = is_encrypt ? end : c->icv[k];
 		job->auth_tag_output_len_in_bytes = s->icv_len;
 		job->hash_alg = s->hash;
 		job->u.HMAC._hashed_auth_key_xor_ipad = op->keys->ipad;
@@ -373,11 +389,7 @@ static void group_encrypt(struct crypto_mb *c, const struct group *g)
 	}
 	if (s->kind != SUITE_NULL)
 		cipher_run(c, g, true);
-	hash_run(c, g);
-	for (unsigned int k = 0; k < g->n; k++) {
-		struct crypto_op *op = group_op(g, k);
-		memcpy(op->text + op->text_len, c->icv[k], s->icv_len);
-	}
+	hash_run(c, g, true);
 }
 
 static void group_decrypt(struct crypto_mb *c, const struct group *g)
@@ -396,12 +408,12 @@ static void group_decrypt(struct crypto_mb *c, const struct group *g)
 		struct crypto_op *op = group_op(g, k);
 		memcpy(head[k], op->text + op->text_len, 4);
 	}
-	hash_run(c, g);
+	hash_run(c, g, false);
 	for (unsigned int k = 0; k < g->n; k++) {
 		struct crypto_op *op = group_op(g, k);
 		uint8_t *icv = op->text + op->text_len;
 		memcpy(icv, head[k], 4);
-		op->is_ok = ct_equal(c->icv[k], icv, s->icv_len);
+		op->is_ok = icv_equal(c->icv[k], icv, s->icv_len);
 	}
 	if (s->kind != SUITE_NULL)
 		cipher_run(c, g, false);

@@ -124,11 +124,7 @@ static bool padding_is_right(const uint8_t *text, uint32_t text_len, uint32_t *p
 	if (pad_len + 2 > text_len)
 		return false;
 	*payload_len = text_len - 2 - pad_len;
-	const uint8_t *pad = text + *payload_len;
-	unsigned int wrong = 0;
-	for (uint32_t j = 0; j < pad_len; j++)
-		wrong |= pad[j] ^ (uint8_t)(j + 1);
-	return wrong == 0;
+	return esp_padding_is_right(text + *payload_len, pad_len);
 }
 
 /* RFC 6040 4.2, figure 4: [inner][outer] gives the new inner ECN; 0xff drops. */
@@ -163,7 +159,7 @@ static void set_ecn(uint8_t *ip, uint8_t family, uint8_t tos, uint8_t ecn)
  */
 static enum drop_reason parse_clear(const struct rte_mbuf *m, struct pkt_info *p)
 {
-	*p = (struct pkt_info){0};
+	p->l3_off = 0;
 	enum drop_reason why = parse_ip(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, p);
 	return why == DROP_MALFORMED ? DROP_BAD_INNER : why;
 }
@@ -322,9 +318,8 @@ void esp_in(struct worker_ctx *w, struct burst *b)
 {
 	struct in_work k;
 	k.n = 0;
-	for (unsigned int i = 0; i < b->n; i++)
-		if (b->next[i] == NEXT_ESP_IN)
-			in_prepare(&k, b, i);
+	for (uint64_t left = burst_mask(b, NEXT_ESP_IN); left; left &= left - 1)
+		in_prepare(&k, b, burst_first(left));
 	if (k.n == 0)
 		return;
 	profile_mark(w, PROFILE_ESP_IN);

@@ -71,6 +71,12 @@ static uint32_t transport_hdr_len(const struct pkt_info *p)
 	return p->l4_off ? (uint32_t)p->l4_off - p->l3_off : p->ip_hdr_len;
 }
 
+/* Payload, padding and trailer: RFC 4303 2.4. */
+static inline uint32_t text_len_of(const struct suite *s, uint32_t payload)
+{
+	return (payload + 2 + s->align - 1) & ~(uint32_t)(s->align - 1);
+}
+
 /* Step 1. False: the packet's next is set. */
 static bool out_may(struct worker_ctx *w, struct burst *b, unsigned int i)
 {
@@ -154,6 +160,25 @@ static bool outer_df(const struct worker_ctx *w, const struct pkt_info *p, bool 
 	return w->config->df_policy == DP_DF_SET || p->flags & PKT_DF;
 }
 
+/* Whole words: a checksum over bytes just written one by one would wait for them. */
+static inline void put_outer4(struct worker_ctx *w, const struct path *path, uint8_t *ip,
+	uint32_t len, uint8_t tos, bool has_df)
+{
+	uint32_t word[3], sum;
+	memcpy(word, path->hdr, sizeof(word));
+	word[0] |= (uint32_t)tos << 8 | (uint32_t)__builtin_bswap16((uint16_t)len) << 16;
+	word[1] = __builtin_bswap16(take_ip_id(w)) | (has_df ? 0x00400000u : 0);
+	word[2] |= w->config->outer_ttl;
+	/* Every word as it lies in memory: the sum does not care, and is stored the same way. */
+	sum = path->hdr_sum + ((uint32_t)tos << 8) + (word[0] >> 16) + (word[1] & 0xffff) +
+	      (word[1] >> 16) + w->config->outer_ttl;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	word[2] |= ~sum << 16;
+	memcpy(ip, word, sizeof(word));
+	memcpy(ip + 12, path->hdr + 12, 8);
+}
+
 /* The path's header in front of ESP, completed; `esp` is the ESP header, esp_len all of it. */
 static uint8_t *put_outer(struct worker_ctx *w, const struct pkt_info *p,
 	const struct out_packet *o, uint8_t *esp, uint32_t esp_len)
@@ -163,22 +188,19 @@ static uint8_t *put_outer(struct worker_ctx *w, const struct pkt_info *p,
 	uint32_t len = path->hdr_len + esp_len;
 	/* RFC 4301 5.1.2.1: DSCP is copied or not as configured; RFC 6040 4.1: ECN always. */
 	uint8_t tos = (uint8_t)((w->config->copy_dscp ? p->tos & 0xfc : 0) | (p->tos & 3));
-	memcpy(ip, path->hdr, path->hdr_len);
 	if (path->family == 4) {
-		ip[1] = tos;
-		put_u16(ip + 2, (uint16_t)len);
-		put_u16(ip + 4, take_ip_id(w));
-		put_u16(ip + 6, outer_df(w, p, o->is_cut_after) ? 0x4000 : 0);
-		ip[8] = w->config->outer_ttl;
-		put_u16(ip + 10, ip4_checksum(ip, 20));
+		put_outer4(w, path, ip, len, tos, outer_df(w, p, o->is_cut_after));
 	} else {
+		memcpy(ip, path->hdr, 40);
 		ip[0] = (uint8_t)(0x60 | tos >> 4);
 		ip[1] = (uint8_t)(tos << 4);
 		put_u16(ip + 4, (uint16_t)(len - 40));
 		ip[7] = w->config->outer_ttl;
 	}
-	if (path->flags & PATH_UDP)
+	if (path->flags & PATH_UDP) {
+		memcpy(esp - UDP_HDR_LEN, path->hdr + path->ip_len, UDP_HDR_LEN);
 		put_u16(esp - UDP_HDR_LEN + 4, (uint16_t)(UDP_HDR_LEN + esp_len));
+	}
 	return ip;
 }
 
@@ -216,8 +238,7 @@ static void put_esp(struct worker_ctx *w, const struct sa_hot *sa, const struct 
 	uint64_t seq, const struct out_packet *o, uint8_t next_header)
 {
 	const struct suite *s = sa->suite;
-	put_u32(op->esp, sa->spi);
-	put_u32(op->esp + 4, (uint32_t)seq);
+	put_u64(op->esp, (uint64_t)sa->spi << 32 | (uint32_t)seq);
 	/* Counter modes: the number is the IV; blocks are reserved, so it is unique under this
 	 * key even across a crash (RFC 4106 3.1, RFC 3686 2.1, RFC 7634 2). */
 	if (s->kind == SUITE_CBC)
@@ -228,11 +249,8 @@ static void put_esp(struct worker_ctx *w, const struct sa_hot *sa, const struct 
 	/* RFC 4303 2.7: TFC padding stands behind the inner packet, whose length is known. */
 	if (o->pad_tfc)
 		memset(pad - o->pad_tfc, 0, o->pad_tfc);
-	/* RFC 4303 2.4: 1, 2, 3 ... */
-	for (uint32_t j = 0; j < o->pad_len; j++)
-		pad[j] = (uint8_t)(j + 1);
-	pad[o->pad_len] = (uint8_t)o->pad_len;
-	pad[o->pad_len + 1] = next_header;
+	esp_padding_put(pad, o->pad_len);
+	memcpy(pad + o->pad_len, (uint8_t[]){(uint8_t)o->pad_len, next_header}, 2);
 }
 
 /* The outer packet as parsed, for the stages behind. */
@@ -266,22 +284,28 @@ static void out_prepare(struct worker_ctx *w, struct out_work *k, struct burst *
 	bool is_tunnel = sa->flags & SA_F_TUNNEL;
 	uint32_t own_len = is_tunnel ? 0 : transport_hdr_len(p);
 	struct out_packet o = {.path = atomic_load_explicit(&sa->path, memory_order_acquire)};
-	uint16_t inner_mtu = sa_inner_mtu(sa, (uint16_t)own_len);
 	struct nexthop *hop = atomic_load_explicit(&o.path->nexthop, memory_order_acquire);
 	if (!hop) {
 		out_drop(b, i, DROP_NO_PATH);
 		return;
 	}
-	if (!out_fits(w, b, i, inner_mtu, &o))
-		return;
 	uint32_t payload = p->len - own_len;
-	if (is_tunnel && sa->tfc_pad > p->len && inner_mtu > p->len)
-		o.pad_tfc = (sa->tfc_pad < inner_mtu ? sa->tfc_pad : inner_mtu) - p->len;
-	uint32_t text_len = (payload + o.pad_tfc + 2 + s->align - 1) / s->align * s->align;
-	o.pad_len = text_len - 2 - payload - o.pad_tfc;
+	uint32_t text_len = text_len_of(s, payload);
 	uint32_t between = o.path->flags & PATH_UDP ? UDP_HDR_LEN : 0;
 	uint32_t front = is_tunnel ? o.path->hdr_len : own_len + between;
 	uint32_t head = front + ESP_HDR_LEN + s->iv_len; /* all before the text */
+	/* Most packets are far from the MTU: the exact room for the inner one is not needed. */
+	if (unlikely(head + text_len + s->icv_len >
+			     atomic_load_explicit(&o.path->mtu, memory_order_relaxed) ||
+		     sa->tfc_pad)) {
+		uint16_t inner_mtu = sa_inner_mtu(sa, (uint16_t)own_len);
+		if (!out_fits(w, b, i, inner_mtu, &o))
+			return;
+		if (is_tunnel && sa->tfc_pad > p->len && inner_mtu > p->len)
+			o.pad_tfc = (sa->tfc_pad < inner_mtu ? sa->tfc_pad : inner_mtu) - p->len;
+		text_len = text_len_of(s, payload + o.pad_tfc);
+	}
+	o.pad_len = text_len - 2 - payload - o.pad_tfc;
 	uint32_t start = rte_pktmbuf_headroom(m) + p->l3_off + own_len;
 	uint32_t end = start + text_len + s->icv_len;
 	if (start < head || end > m->buf_len || head + text_len + s->icv_len > UINT16_MAX) {
@@ -349,12 +373,14 @@ void esp_out(struct worker_ctx *w, struct burst *b)
 {
 	struct out_work k;
 	k.n = 0;
-	for (unsigned int i = 0; i < b->n; i++)
-		if (b->next[i] == NEXT_ESP_OUT)
-			rte_prefetch0(&b->sa[i]->seqno);
-	for (unsigned int i = 0; i < b->n; i++)
-		if (b->next[i] == NEXT_ESP_OUT && out_may(w, b, i))
+	const uint64_t mask = burst_mask(b, NEXT_ESP_OUT);
+	for (uint64_t left = mask; left; left &= left - 1)
+		rte_prefetch0(&b->sa[burst_first(left)]->seqno);
+	for (uint64_t left = mask; left; left &= left - 1) {
+		unsigned int i = burst_first(left);
+		if (out_may(w, b, i))
 			out_prepare(w, &k, b, i);
+	}
 	if (k.n == 0)
 		return;
 	profile_mark(w, PROFILE_ESP_OUT);

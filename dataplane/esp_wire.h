@@ -85,6 +85,32 @@ static inline uint16_t l4_checksum(
 	return result ? result : 0xffff;
 }
 
+#define ESP_PADDING_FIRST 0x0807060504030201ULL /* 1, 2, 3 ... in memory */
+#define ESP_PADDING_ONES 0x0101010101010101ULL
+
+/* RFC 4303 2.4: 1, 2, 3 ... len of them, at most 255. */
+static inline void esp_padding_put(uint8_t *pad, uint32_t len)
+{
+	uint64_t v = ESP_PADDING_FIRST;
+	uint32_t j = 0;
+	for (; j + 8 <= len; j += 8, v += 8 * ESP_PADDING_ONES)
+		memcpy(pad + j, &v, 8);
+	for (; j < len; j++)
+		pad[j] = (uint8_t)(j + 1);
+}
+
+/* Is it that? Reads up to 7 bytes past the end, where trailer and ICV are. */
+static inline bool esp_padding_is_right(const uint8_t *pad, uint32_t len)
+{
+	uint64_t v = ESP_PADDING_FIRST, got, wrong = 0;
+	for (uint32_t j = 0; j < len; j += 8, v += 8 * ESP_PADDING_ONES) {
+		uint64_t mask = len - j >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * (len - j)) - 1;
+		memcpy(&got, pad + j, 8);
+		wrong |= (got ^ v) & mask;
+	}
+	return wrong == 0;
+}
+
 /* Soft and hard byte limits (RFC 4301 4.4.2.1), after sa->bytes has grown. */
 static inline void sa_check_bytes(struct worker_ctx *w, struct sa_hot *sa)
 {

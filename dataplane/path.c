@@ -31,6 +31,9 @@ int path_init(struct path *p, const struct endpoint *local, const struct endpoin
 		memcpy(p->hdr + 8, local->addr.b, 16);
 		memcpy(p->hdr + 24, remote->addr.b, 16);
 	}
+	/* Of what is 0 until a packet is sent nothing is in it: the complement of the checksum. */
+	if (p->family == 4)
+		p->hdr_sum = (uint16_t)~__builtin_bswap16(ip4_checksum(p->hdr, 20));
 	p->hdr_len = p->ip_len;
 	if (flags & PATH_UDP) {
 		put_u16(p->hdr + p->ip_len, local->port);

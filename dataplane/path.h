@@ -29,7 +29,7 @@ struct path {
 	uint8_t family;       /* outer, 4 or 6 */
 	uint8_t flags;        /* PATH_* */
 	_Atomic uint16_t mtu; /* outer, bytes; main writes */
-	uint16_t reserved;
+	uint16_t hdr_sum;     /* IPv4: one's complement sum of hdr's words, as they lie there */
 	struct nexthop *_Atomic nexthop; /* NULL: not known; main writes */
 
 	struct endpoint local, remote;

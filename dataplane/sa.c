@@ -6,6 +6,7 @@
 #include <rte_malloc.h>
 #include <rte_ring.h>
 
+#include "dataplane/esp_wire.h"
 #include "dataplane/sa_tag.h"
 #include "shared/wipe.h"
 
@@ -213,6 +214,22 @@ static bool port_fits(bool is_any, bool is_opaque, uint16_t lo, uint16_t hi, boo
 	return p >= lo && p <= hi;
 }
 
+static inline bool ports_fit(const struct sa_selector *s, bool has, uint16_t sport, uint16_t dport)
+{
+	if (s->is_sport_any && s->is_dport_any)
+		return true;
+	return port_fits(
+		       s->is_sport_any, s->is_sport_opaque, s->sport_lo, s->sport_hi, has, sport) &&
+	       port_fits(s->is_dport_any, s->is_dport_opaque, s->dport_lo, s->dport_hi, has, dport);
+}
+
+/* IPv4 addresses are the low 32 bits of the second words. */
+static inline bool addrs_fit4(const struct sa_selector *s, uint32_t src, uint32_t dst)
+{
+	return src >= s->src_lo[1] && src <= s->src_hi[1] && dst >= s->dst_lo[1] &&
+	       dst <= s->dst_hi[1];
+}
+
 typedef unsigned __int128 u128;
 
 static inline u128 wide(const uint64_t w[2])
@@ -220,13 +237,8 @@ static inline u128 wide(const uint64_t w[2])
 	return (u128)w[0] << 64 | w[1];
 }
 
-static inline u128 packet_addr(uint8_t family, const uint8_t *b)
+static inline u128 packet_addr6(const uint8_t *b)
 {
-	if (family == 4) {
-		uint32_t v;
-		memcpy(&v, b, 4);
-		return __builtin_bswap32(v);
-	}
 	uint64_t w[2];
 	memcpy(w, b, 16);
 	return (u128)__builtin_bswap64(w[0]) << 64 | __builtin_bswap64(w[1]);
@@ -237,8 +249,10 @@ bool sa_selectors_match(const struct sa_hot *sa, const struct burst *b, unsigned
 	if (sa->flags & SA_F_ANY_SELECTOR)
 		return true;
 	const struct pkt_info *p = &b->pkt[i];
-	u128 src = packet_addr(p->family, burst_src(b, i));
-	u128 dst = packet_addr(p->family, burst_dst(b, i));
+	const uint8_t *ip = burst_l3(b, i);
+	bool is_v4 = p->family == 4;
+	u128 src = is_v4 ? get_u32(ip + 12) : packet_addr6(ip + 8);
+	u128 dst = is_v4 ? get_u32(ip + 16) : packet_addr6(ip + 24);
 	/* RFC 4301 4.4.1.1: ICMP's type and code are one number, the same for both ends. */
 	bool is_icmp = p->proto == 1 || p->proto == 58;
 	bool has = p->flags & (is_icmp ? PKT_L4_OK : PKT_PORTS);
@@ -247,13 +261,11 @@ bool sa_selectors_match(const struct sa_hot *sa, const struct burst *b, unsigned
 		const struct sa_selector *s = &sa->selectors[k];
 		if (s->family != p->family || (s->proto != 0 && s->proto != p->proto))
 			continue;
-		if (src < wide(s->src_lo) || src > wide(s->src_hi) || dst < wide(s->dst_lo) ||
-			dst > wide(s->dst_hi))
+		if (is_v4 ? !addrs_fit4(s, (uint32_t)src, (uint32_t)dst)
+			  : src < wide(s->src_lo) || src > wide(s->src_hi) ||
+					dst < wide(s->dst_lo) || dst > wide(s->dst_hi))
 			continue;
-		if (port_fits(s->is_sport_any, s->is_sport_opaque, s->sport_lo, s->sport_hi, has,
-			    p->sport) &&
-			port_fits(s->is_dport_any, s->is_dport_opaque, s->dport_lo, s->dport_hi,
-				has, dport))
+		if (ports_fit(s, has, p->sport, dport))
 			return true;
 	}
 	return false;
