@@ -2,7 +2,7 @@
 
 #include "dataplane/control.h"
 #include "dataplane/grace.h"
-#include "dataplane/handle_map.h"
+#include "shared/handle_map.h"
 #include "dataplane/lease.h"
 #include "dataplane/path.h"
 #include "dataplane/pmtu.h"

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "ipc/siphash.h"
+#include "shared/siphash.h"
 
 /* One key, two uses: the first byte of the hashed text keeps them apart. */
 enum { USE_CHECK = 1, USE_STRANGER = 2 };

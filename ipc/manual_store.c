@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "ipc/layout.h"
-#include "ipc/siphash.h"
+#include "shared/siphash.h"
 #include "shared/wipe.h"
 
 #define MANUAL_MAGIC 0x504e4d53u /* "PNMS" */

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "ipc/messages.h"
-#include "ipc/siphash.h"
+#include "shared/siphash.h"
 
 #define STORE_MAGIC 0x504e5351u /* "PNSQ" */
 #define STORE_VERSION 1u

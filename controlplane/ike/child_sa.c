@@ -63,10 +63,10 @@ struct child_sa *child_create(
 	child->handle_out = engine_handle(engine);
 	if (!child->pairs)
 		goto fail;
-	if (handle_map_put(&engine->child_by_handle, child->handle_in, child) < 0)
+	if (handle_map_insert(&engine->child_by_handle, 0, child->handle_in, child) < 0)
 		goto fail;
-	if (handle_map_put(&engine->child_by_handle, child->handle_out, child) < 0) {
-		handle_map_remove(&engine->child_by_handle, child->handle_in);
+	if (handle_map_insert(&engine->child_by_handle, 0, child->handle_out, child) < 0) {
+		handle_map_remove(&engine->child_by_handle, 0, child->handle_in);
 		goto fail;
 	}
 	set_lifetimes(engine, child);
@@ -127,8 +127,8 @@ static void unlink_child(struct child_sa *child)
 void child_free(struct ike_engine *engine, struct child_sa *child)
 {
 	unlink_child(child);
-	handle_map_remove(&engine->child_by_handle, child->handle_in);
-	handle_map_remove(&engine->child_by_handle, child->handle_out);
+	handle_map_remove(&engine->child_by_handle, 0, child->handle_in);
+	handle_map_remove(&engine->child_by_handle, 0, child->handle_out);
 	free(child->pairs);
 	wipe(child, sizeof(*child));
 	free(child);
@@ -183,7 +183,7 @@ void child_mark_replaced(struct child_sa *child)
 
 struct child_sa *child_by_handle(const struct ike_engine *engine, uint64_t handle)
 {
-	return handle_map_find(&engine->child_by_handle, handle);
+	return handle_map_find(&engine->child_by_handle, 0, handle);
 }
 
 struct child_sa *child_by_spi_out(const struct ike_sa *sa, uint32_t spi_out)

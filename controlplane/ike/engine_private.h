@@ -5,7 +5,7 @@
 #include "controlplane/ike/cookie.h"
 #include "controlplane/ike/engine.h"
 #include "controlplane/ike/flows.h"
-#include "controlplane/ike/handle_map.h"
+#include "shared/handle_map.h"
 #include "controlplane/ike/ike_sa.h"
 #include "controlplane/ike/timer_heap.h"
 

@@ -143,7 +143,7 @@ uint64_t espd_sa_add(struct ike_engine *engine, const struct ike_sa *sa,
 		add->n_selectors++;
 	}
 	put_more_selectors(engine, child, direction, add->sa, add->n_selectors);
-	if (handle_map_put(&engine->command_owner, number, (void *)(uintptr_t)handle) < 0)
+	if (handle_map_insert(&engine->command_owner, 0, number, (void *)(uintptr_t)handle) < 0)
 		engine->out->no_memory = true;
 	return number;
 }

@@ -36,10 +36,10 @@ static void must_delete(struct ike_engine *engine, struct child_sa *child, uint3
 
 void ack_input(struct ike_engine *engine, const struct ipc_ack *ack)
 {
-	void *value = handle_map_find(&engine->command_owner, ack->number);
+	void *value = handle_map_find(&engine->command_owner, 0, ack->number);
 
 	if (value)
-		handle_map_remove(&engine->command_owner, ack->number);
+		handle_map_remove(&engine->command_owner, 0, ack->number);
 	if (!ack->error)
 		return;
 	if (ack->type == IPC_CMD_SPI_LEASE)

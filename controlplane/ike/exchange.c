@@ -78,7 +78,7 @@ static struct ike_sa *find_sa(struct ike_engine *engine, const struct ike_header
 {
 	bool from_initiator = ike_header_from_initiator(h);
 	struct ike_sa *sa = handle_map_find(
-		&engine->sa_by_spi, from_initiator ? h->spi_r : h->spi_i);
+		&engine->sa_by_spi, 0, from_initiator ? h->spi_r : h->spi_i);
 
 	if (!sa || sa->is_initiator == from_initiator)
 		return NULL;

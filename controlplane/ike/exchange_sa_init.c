@@ -457,7 +457,7 @@ static void count_half_open(struct ike_sa *sa, uint16_t bucket, uint64_t key)
 	hs->ip_bucket = bucket;
 	engine->half_open_by_ip[bucket]++;
 	engine->stats.half_open_current++;
-	if (handle_map_put(&engine->sa_by_init, key, sa) == 0)
+	if (handle_map_insert(&engine->sa_by_init, 0, key, sa) == 0)
 		hs->init_key = key;
 	sa->half_open_until_ms = engine->now_ms + HALF_OPEN_MS;
 }
@@ -502,7 +502,7 @@ static void accept_request(struct ike_engine *engine, const struct ike_datagram 
 /* The same request again: the same answer. */
 static bool repeat_answered(struct ike_engine *engine, const struct ike_datagram *in)
 {
-	struct ike_sa *sa = handle_map_find(&engine->sa_by_init, init_key(engine, in));
+	struct ike_sa *sa = handle_map_find(&engine->sa_by_init, 0, init_key(engine, in));
 
 	if (!sa)
 		return false;

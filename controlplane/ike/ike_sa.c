@@ -20,7 +20,7 @@ uint64_t ike_sa_our_spi(const struct ike_sa *sa)
 
 struct ike_sa *ike_sa_by_handle(const struct ike_engine *engine, uint64_t handle)
 {
-	return handle_map_find(&engine->sa_by_handle, handle);
+	return handle_map_find(&engine->sa_by_handle, 0, handle);
 }
 
 bool ike_sa_is_live(const struct ike_sa *sa)
@@ -37,7 +37,7 @@ uint64_t ike_spi_fresh(struct ike_engine *engine)
 			spi = engine->p.ike_spi_make(engine->p.ike_spi_ctx);
 		else
 			engine_random(engine, &spi, sizeof(spi));
-		if (spi && !handle_map_find(&engine->sa_by_spi, spi))
+		if (spi && !handle_map_find(&engine->sa_by_spi, 0, spi))
 			return spi;
 	}
 }
@@ -62,10 +62,10 @@ struct ike_sa *ike_sa_create_with(struct ike_engine *engine, bool is_initiator, 
 	sa->owns_tunnel = true;
 	sa->is_initiator = is_initiator;
 	*(is_initiator ? &sa->spi_i : &sa->spi_r) = spi;
-	if (handle_map_put(&engine->sa_by_handle, sa->handle, sa) < 0)
+	if (handle_map_insert(&engine->sa_by_handle, 0, sa->handle, sa) < 0)
 		goto fail;
-	if (handle_map_put(&engine->sa_by_spi, spi, sa) < 0) {
-		handle_map_remove(&engine->sa_by_handle, sa->handle);
+	if (handle_map_insert(&engine->sa_by_spi, 0, spi, sa) < 0) {
+		handle_map_remove(&engine->sa_by_handle, 0, sa->handle);
 		goto fail;
 	}
 	sa->timer.kind = TIMER_SA;
@@ -105,7 +105,7 @@ void ike_handshake_destroy(struct ike_engine *engine, struct ike_handshake *hs)
 		engine->stats.half_open_current--;
 	}
 	if (hs->init_key)
-		handle_map_remove(&engine->sa_by_init, hs->init_key);
+		handle_map_remove(&engine->sa_by_init, 0, hs->init_key);
 	if (hs->spi_in)
 		espd_spi_release(engine, hs->spi_in);
 	ike_dh_destroy(hs->dh);
@@ -180,8 +180,8 @@ static void unlink_sa(struct ike_sa *sa)
 {
 	struct ike_engine *engine = sa->engine;
 
-	handle_map_remove(&engine->sa_by_handle, sa->handle);
-	handle_map_remove(&engine->sa_by_spi, ike_sa_our_spi(sa));
+	handle_map_remove(&engine->sa_by_handle, 0, sa->handle);
+	handle_map_remove(&engine->sa_by_spi, 0, ike_sa_our_spi(sa));
 	timer_clear(&engine->timers, &sa->timer);
 	if (sa->prev)
 		sa->prev->next = sa->next;

@@ -7,7 +7,6 @@
 #include <cmocka.h>
 
 #include "controlplane/conf/iked_conf.h"
-#include "controlplane/ike/handle_map.h"
 #include "controlplane/ike/narrow.h"
 #include "controlplane/ike/policy_select.h"
 #include "controlplane/ike/timer_heap.h"
@@ -193,30 +192,6 @@ static void test_narrow(void **state)
 	iked_conf_free(config);
 }
 
-/* Distinct: an odd part and a shift would not be. */
-static uint64_t key_of(uint64_t i)
-{
-	return i % 2 ? (i + 1) << 32 : i + 1;
-}
-
-static void test_handle_map(void **state)
-{
-	struct handle_map map = {0};
-	static int values[1000];
-
-	(void)state;
-	/* Dense and sparse keys, removal in another order, nothing lost. */
-	for (uint64_t i = 0; i < 1000; i++)
-		assert_int_equal(handle_map_put(&map, key_of(i), &values[i]), 0);
-	for (uint64_t i = 0; i < 1000; i += 3)
-		handle_map_remove(&map, key_of(i));
-	assert_null(handle_map_find(&map, 0));
-	for (uint64_t i = 0; i < 1000; i++)
-		assert_ptr_equal(
-			handle_map_find(&map, key_of(i)), i % 3 ? (void *)&values[i] : NULL);
-	handle_map_fini(&map);
-}
-
 static void test_timer_heap(void **state)
 {
 	struct timer_heap heap = {0};
@@ -247,7 +222,6 @@ int main(void)
 		cmocka_unit_test(test_select),
 		cmocka_unit_test(test_explain),
 		cmocka_unit_test(test_narrow),
-		cmocka_unit_test(test_handle_map),
 		cmocka_unit_test(test_timer_heap),
 	};
 

@@ -4,60 +4,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "dataplane/handle_map.h"
 #include "dataplane/lease.h"
 
 #define OWNER 0x20000u
 #define OTHER 0x20001u
-
-static void handles_of_two_owners_are_apart(void **state)
-{
-	struct handle_map *m = handle_map_create();
-	int a, b;
-
-	(void)state;
-	assert_non_null(m);
-	assert_int_equal(handle_map_insert(m, OWNER, 7, &a), 0);
-	assert_int_equal(handle_map_insert(m, OTHER, 7, &b), 0);
-	assert_ptr_equal(handle_map_find(m, OWNER, 7), &a);
-	assert_ptr_equal(handle_map_find(m, OTHER, 7), &b);
-	handle_map_remove(m, OWNER, 7);
-	assert_null(handle_map_find(m, OWNER, 7));
-	assert_ptr_equal(handle_map_find(m, OTHER, 7), &b);
-	assert_int_equal(handle_map_count(m), 1);
-	assert_int_equal(handle_map_insert(m, OWNER, 0, &a), -1); /* 0 is never a handle */
-	handle_map_destroy(m);
-}
-
-static void many_handles_come_and_go(void **state)
-{
-	struct handle_map *m = handle_map_create();
-	static int objects[5000];
-	size_t cursor = 0, n = 0;
-	int *o;
-
-	(void)state;
-	assert_non_null(m);
-	for (int round = 0; round < 4; round++) {
-		for (uint64_t h = 1; h <= 5000; h++)
-			assert_int_equal(handle_map_insert(m, OWNER, h, &objects[h - 1]), 0);
-		for (uint64_t h = 1; h <= 5000; h++)
-			assert_ptr_equal(handle_map_find(m, OWNER, h), &objects[h - 1]);
-		if (round == 3)
-			break;
-		for (uint64_t h = 1; h <= 5000; h++)
-			handle_map_remove(m, OWNER, h);
-		assert_int_equal(handle_map_count(m), 0);
-	}
-	/* Removing what a walk just returned does not disturb it. */
-	while ((o = handle_map_next(m, &cursor))) {
-		handle_map_remove(m, OWNER, (uint64_t)(o - objects) + 1);
-		n++;
-	}
-	assert_int_equal(n, 5000);
-	assert_int_equal(handle_map_count(m), 0);
-	handle_map_destroy(m);
-}
 
 static void a_freed_index_rests(void **state)
 {
@@ -103,8 +53,6 @@ static void an_index_of_an_earlier_process_is_kept_for_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(handles_of_two_owners_are_apart),
-		cmocka_unit_test(many_handles_come_and_go),
 		cmocka_unit_test(a_freed_index_rests),
 		cmocka_unit_test(an_index_of_an_earlier_process_is_kept_for_it),
 	};

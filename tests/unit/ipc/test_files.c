@@ -13,7 +13,7 @@
 
 #include "ipc/ike_spi.h"
 #include "ipc/manual_store.h"
-#include "ipc/siphash.h"
+#include "shared/siphash.h"
 #include "ipc/spi.h"
 #include "ipc/store.h"
 #include "ipc/view.h"

@@ -1,4 +1,4 @@
-#include "ipc/siphash.h"
+#include "shared/siphash.h"
 
 #include <endian.h>
 #include <string.h>
