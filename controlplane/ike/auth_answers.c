@@ -434,11 +434,7 @@ void auth_replace_others(struct ike_sa *sa)
 	bool replaces = sa->initial_contact ||
 			(engine->config && engine->config->enforce_single_ikesa);
 
-	for (struct ike_sa *other = engine->sas, *next; replaces && other; other = next) {
-		next = other->next;
-		if (other == sa || other->state < IKE_SA_ESTABLISHED || !other->established_ms ||
-			!ike_id_equal(&other->peer_id, &sa->peer_id))
-			continue;
+	for (struct ike_sa *other; replaces && (other = ike_sa_same_peer(sa)) != NULL;) {
 		/* Its policy is served by the new one. */
 		other->is_superseded = true;
 		ike_sa_close(other, "sa replaced");

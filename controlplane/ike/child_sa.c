@@ -310,8 +310,7 @@ void child_move_all(struct ike_engine *engine, struct ike_sa *from, struct ike_s
 	from->children = NULL;
 	for (struct child_sa *child = to->children; child; child = child->next)
 		child->sa = to;
-	to->tunnel = from->tunnel;
+	ike_sa_move_tunnel(from, to);
 	to->has_path = from->has_path;
-	to->owns_tunnel = from->owns_tunnel;
-	from->has_path = from->owns_tunnel = false;
+	from->has_path = false;
 }

@@ -6,6 +6,7 @@
 #include "controlplane/ike/engine_private.h"
 #include "controlplane/ike/ike_sa.h"
 #include "controlplane/ike/policy_select.h"
+#include "shared/siphash.h"
 #include "shared/wipe.h"
 
 enum { COOKIE_EPOCH_MS = 120 * 1000 };
@@ -52,7 +53,7 @@ struct ike_engine *ike_engine_create(const struct ike_engine_params *params)
 		ike_engine_destroy(engine);
 		return NULL;
 	}
-	engine_random(engine, &engine->hash_key, sizeof(engine->hash_key));
+	engine_random(engine, engine->hash_key, sizeof(engine->hash_key));
 	/* Handles never repeat, not even those of an earlier run that espd may still hold. */
 	uint32_t epoch = engine_random_u32(engine) & 0x7fffffff;
 
@@ -84,9 +85,14 @@ void ike_engine_destroy(struct ike_engine *engine)
 	handle_map_fini(&engine->sa_by_handle);
 	handle_map_fini(&engine->sa_by_spi);
 	handle_map_fini(&engine->sa_by_init);
+	handle_map_fini(&engine->sa_by_tunnel);
 	handle_map_fini(&engine->child_by_handle);
+	multi_map_fini(&engine->sa_by_peer_id);
+	multi_map_fini(&engine->sa_by_peer_addr);
+	multi_map_fini(&engine->sa_by_policy);
 	handle_map_fini(&engine->command_owner);
 	timer_heap_fini(&engine->timers);
+	policy_index_fini(&engine->policies);
 	free(engine->runs);
 	free(engine->msg);
 	if (engine->plain)
@@ -129,15 +135,19 @@ bool engine_may_initiate(const struct ike_engine *engine)
 	       engine->are_held_known;
 }
 
+uint64_t engine_hash(const struct ike_engine *engine, const void *data, size_t len)
+{
+	uint64_t h = siphash24(engine->hash_key, data, len);
+
+	return h ? h : 1;
+}
+
 uint64_t engine_hash_addr(const struct ike_engine *engine, const struct ip_addr *addr)
 {
-	uint64_t h = engine->hash_key ^ addr->family;
+	uint8_t text[1 + sizeof(addr->b)] = {addr->family};
 
-	for (size_t i = 0; i < sizeof(addr->b); i++) {
-		h = (h ^ addr->b[i]) * 0x100000001b3ull;
-		h ^= h >> 29;
-	}
-	return h;
+	memcpy(text + 1, addr->b, addr->family == 4 ? 4 : sizeof(addr->b));
+	return engine_hash(engine, text, sizeof(text));
 }
 
 /* The cookie keys follow from the shared key and the time, so that all engines agree. */

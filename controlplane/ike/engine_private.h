@@ -6,7 +6,9 @@
 #include "controlplane/ike/engine.h"
 #include "controlplane/ike/flows.h"
 #include "shared/handle_map.h"
+#include "shared/multi_map.h"
 #include "controlplane/ike/ike_sa.h"
+#include "controlplane/ike/policy_index.h"
 #include "controlplane/ike/timer_heap.h"
 
 /*
@@ -73,19 +75,21 @@ struct ike_engine {
 
 	uint64_t next_handle, next_command, next_serial;
 	uint64_t down_since_ms;
-	struct handle_map sa_by_handle, sa_by_spi, sa_by_init, child_by_handle;
+	struct handle_map sa_by_handle, sa_by_spi, sa_by_init, sa_by_tunnel, child_by_handle;
+	struct multi_map sa_by_peer_id, sa_by_peer_addr, sa_by_policy;
 	struct handle_map command_owner; /* SA_ADD not yet acknowledged: its SA's handle */
 	struct timer_heap timers;
 	struct ike_sa *sas;   /* all, newest first */
 	struct ike_sa *grave; /* closed in this step */
 	size_t n_sas;
+	struct policy_index policies; /* of config */
 	struct policy_run *runs;
 	size_t n_runs;
 	struct spi_pool spis;
 	struct flow_table flows;
 	struct held_sa *held; /* SAs of an earlier engine (restore.c) */
 	uint16_t half_open_by_ip[IP_BUCKETS];
-	uint64_t hash_key;
+	uint8_t hash_key[16];
 	uint64_t n_restoring; /* since the last resync */
 	uint64_t stray_second;
 	uint32_t stray_count;
@@ -108,6 +112,8 @@ uint32_t engine_random_u32(struct ike_engine *engine);
 /* A time in [ms, 2 ms), so that peers do not meet again at once. */
 uint64_t engine_jitter(struct ike_engine *engine, uint64_t ms);
 bool engine_may_initiate(const struct ike_engine *engine);
+/* Nobody outside can aim at its values; never 0. */
+uint64_t engine_hash(const struct ike_engine *engine, const void *data, size_t len);
 uint64_t engine_hash_addr(const struct ike_engine *engine, const struct ip_addr *addr);
 
 /* espd.c: commands. Each returns the command's number (0: not sent, transport is down). */

@@ -204,8 +204,13 @@ uint64_t espd_flow_add(struct ike_engine *engine, const struct flow_pair *pair, 
 	f->type = out ? IPC_FLOW_REQUIRE : IPC_FLOW_USE;
 	f->flags = out ? 0 : IPC_FLOW_F_STRICT_IN;
 	f->peer = pair->peer;
-	memcpy(f->srcid, pair->srcid, sizeof(f->srcid));
-	memcpy(f->dstid, pair->dstid, sizeof(f->dstid));
+	const struct ike_sa *sa = ike_sa_by_tunnel(engine, pair->tunnel);
+	char id[IKE_ID_STRLEN];
+
+	if (!sa)
+		return c->header.number;
+	memccpy(f->srcid, ike_id_str(&sa->local_id, id), 0, sizeof(f->srcid) - 1);
+	memccpy(f->dstid, ike_id_str(&sa->peer_id, id), 0, sizeof(f->dstid) - 1);
 	return c->header.number;
 }
 

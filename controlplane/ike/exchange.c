@@ -77,8 +77,7 @@ static void log_drop(struct ike_engine *engine, const struct ike_datagram *in, c
 static struct ike_sa *find_sa(struct ike_engine *engine, const struct ike_header *h)
 {
 	bool from_initiator = ike_header_from_initiator(h);
-	struct ike_sa *sa = handle_map_find(
-		&engine->sa_by_spi, 0, from_initiator ? h->spi_r : h->spi_i);
+	struct ike_sa *sa = ike_sa_by_spi(engine, from_initiator ? h->spi_r : h->spi_i);
 
 	if (!sa || sa->is_initiator == from_initiator)
 		return NULL;

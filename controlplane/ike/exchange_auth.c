@@ -23,15 +23,6 @@ void auth_start(struct ike_sa *sa)
 	auth_ask_own(sa);
 }
 
-static bool sa_with_peer_exists(const struct ike_sa *sa)
-{
-	for (const struct ike_sa *other = sa->engine->sas; other; other = other->next)
-		if (other != sa && other->state == IKE_SA_ESTABLISHED &&
-			addr_equal(&other->remote.addr, &sa->remote.addr))
-			return true;
-	return false;
-}
-
 /* Those the packet triggered first, then all of the policy (RFC 7296 2.9). */
 static struct ts_pairs *first_pairs(const struct ike_sa *sa)
 {
@@ -73,7 +64,7 @@ void auth_send_request(struct ike_sa *sa, const struct ike_auth_answer *own)
 		ike_put_id(b, IKE_PAYLOAD_IDR, dstid);
 	ike_put_auth(b, own->method, own->data, own->len);
 	/* RFC 7296 2.4: only when nothing with this peer is left, in espd neither. */
-	if (!sa_with_peer_exists(sa) && !held_has_peer(engine, &sa->remote.addr))
+	if (!ike_sa_has_sibling(sa) && !held_has_peer(engine, &sa->remote.addr))
 		ike_put_notify(b, IKE_N_INITIAL_CONTACT, NULL, 0);
 	if (child_put_offer(sa, b, IKE_SUITE_AUTH_CHILD, hs->spi_in, hs->pairs, NULL, NULL) < 0) {
 		ike_sa_close(sa, "message could not be built");
@@ -98,7 +89,8 @@ static bool suite_fits(void *ctx, const struct ike_policy *policy)
 static const struct ike_policy *select_again(struct ike_sa *sa, const struct ike_message *m)
 {
 	struct ike_id local_id;
-	struct policy_question q = {.local = sa->local.addr,
+	struct policy_question q = {.index = &sa->engine->policies,
+		.local = sa->local.addr,
 		.remote = sa->remote.addr,
 		.peer_id = &sa->peer_id,
 		.wants_transport = ike_message_notify(m, IKE_N_USE_TRANSPORT_MODE) != NULL,
@@ -134,7 +126,7 @@ void auth_request_input(struct ike_sa *sa)
 		auth_refuse(sa, "no compatible policy found");
 		return;
 	}
-	sa->policy = policy;
+	ike_sa_set_policy(sa, policy);
 	sa->local_id = *policy_srcid(policy, &sa->engine->p.local_id);
 	sa->initial_contact = ike_message_notify(m, IKE_N_INITIAL_CONTACT) != NULL;
 	if (auth_park(sa, m) < 0) {

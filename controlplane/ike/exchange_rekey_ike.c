@@ -69,17 +69,17 @@ static struct ike_sa *make_sa(struct ike_sa *old, bool is_initiator, const struc
 	if (!sa)
 		return NULL;
 	/* No policy of its own until it takes over: its end starts nothing. */
-	sa->owns_tunnel = false;
+	ike_sa_move_tunnel(sa, NULL);
 	sa->is_superseded = true;
 	sa->spi_i = k->spi_i;
 	sa->spi_r = k->spi_r;
 	sa->local = old->local;
-	sa->remote = old->remote;
+	ike_sa_set_remote(sa, &old->remote);
 	sa->uses_marker = old->uses_marker;
 	sa->we_are_natted = old->we_are_natted;
 	sa->peer_is_natted = old->peer_is_natted;
 	sa->peer_does_fragments = old->peer_does_fragments;
-	sa->policy = old->policy;
+	ike_sa_set_policy(sa, old->policy);
 	sa->local_id = old->local_id;
 	sa->peer_id = old->peer_id;
 	sa->suite = *k->suite;

@@ -374,7 +374,8 @@ static const struct ike_policy *select_policy(
 {
 	const struct ike_message *m = engine->msg;
 	struct fit fit = {&m->offer, m->ke->ke.group};
-	struct policy_question q = {.local = in->local.addr,
+	struct policy_question q = {.index = &engine->policies,
+		.local = in->local.addr,
 		.remote = in->remote.addr,
 		.host_id = &engine->p.local_id,
 		.fits = fits,
@@ -403,10 +404,12 @@ static const struct ike_policy *select_policy(
 
 static uint64_t init_key(const struct ike_engine *engine, const struct ike_datagram *in)
 {
-	uint64_t key = engine_hash_addr(engine, &in->remote.addr) ^
-		       engine->msg->hdr.spi_i * 0x9e3779b97f4a7c15ull ^ in->remote.port;
+	struct {
+		uint64_t addr, spi_i, port;
+	} from = {engine_hash_addr(engine, &in->remote.addr), engine->msg->hdr.spi_i,
+		in->remote.port};
 
-	return key ? key : 1;
+	return engine_hash(engine, &from, sizeof(from));
 }
 
 static int answer_request(struct ike_sa *sa, const struct ike_message *m)
@@ -473,10 +476,10 @@ static void accept_request(struct ike_engine *engine, const struct ike_datagram 
 		return;
 	}
 	sa->handshake = ike_handshake_create();
-	sa->policy = policy;
+	ike_sa_set_policy(sa, policy);
 	sa->spi_i = m->hdr.spi_i;
 	sa->local = in->local;
-	sa->remote = in->remote;
+	ike_sa_set_remote(sa, &in->remote);
 	sa->uses_marker = in->has_marker;
 	sa->suite = *suite;
 	if (!sa->handshake) {

@@ -4,89 +4,45 @@
 #include <string.h>
 
 #include "controlplane/ike/engine_private.h"
+#include "controlplane/ike/flow_table.h"
 #include "controlplane/ike/ike_sa.h"
 
 enum { PREFIXES_A_SIDE = 32 };
 
-static struct flow_pair *pair_create(struct ike_engine *engine)
+static void unload_list(struct ike_engine *engine, const struct flow_list *list)
 {
-	struct flow_pair *pair = calloc(1, sizeof(*pair));
-
-	if (!pair) {
-		engine->out->no_memory = true;
-		return NULL;
-	}
-	pair->handle_out = engine_handle(engine);
-	pair->handle_in = engine_handle(engine);
-	return pair;
+	for (struct flow_pair *pair = list->first; pair; pair = pair->next)
+		flow_pair_unload(engine, pair);
 }
 
-static void load(struct ike_engine *engine, struct flow_pair *pair)
+static void destroy_list(struct ike_engine *engine, struct flow_list *list)
 {
-	if (!engine->is_coupled || !engine->is_attached || pair->is_suppressed)
-		return;
-	espd_flow_add(engine, pair, true);
-	if (!pair->is_deny)
-		espd_flow_add(engine, pair, false);
-	pair->is_loaded = true;
-}
-
-static void unload(struct ike_engine *engine, struct flow_pair *pair)
-{
-	if (!pair->is_loaded)
-		return;
-	espd_flow_delete(engine, pair->handle_out);
-	if (!pair->is_deny)
-		espd_flow_delete(engine, pair->handle_in);
-	pair->is_loaded = false;
-	pair->bound_out = 0;
-}
-
-static void unload_list(struct ike_engine *engine, struct flow_pair *list)
-{
-	for (; list; list = list->next)
-		unload(engine, list);
-}
-
-static void free_list(struct flow_pair **list)
-{
-	while (*list) {
-		struct flow_pair *pair = *list;
-
-		*list = pair->next;
-		free(pair);
-	}
-}
-
-static bool same_flow(const struct flow_pair *a, const struct flow_pair *b)
-{
-	return prefix_equal(&a->src, &b->src) && prefix_equal(&a->dst, &b->dst) &&
-	       prefix_equal(&a->negotiated_src, &b->negotiated_src) && a->src_port == b->src_port &&
-	       a->dst_port == b->dst_port && a->proto == b->proto;
+	while (list->first)
+		flow_pair_destroy(engine, list, list->first);
 }
 
 /* ---- policies --------------------------------------------------------------------------- */
 
-static struct flow_pair *policy_pair(
-	struct ike_engine *engine, const struct ike_policy *policy, size_t index)
+/* What a flow line of a policy asks for. */
+static struct flow_pair policy_pair(const struct ike_policy *policy, size_t index)
 {
 	const struct ike_policy_flow *flow = &policy->flows[index];
-	struct flow_pair *pair = pair_create(engine);
+	struct flow_pair pair = {.is_policy_flow = true,
+		.policy = policy->number,
+		.policy_index = (uint16_t)index,
+		.negotiated_src = flow->src.prefix,
+		.src = flow->has_srcnat ? flow->srcnat : flow->src.prefix,
+		.dst = flow->dst.prefix,
+		.src_port = flow->src.port,
+		.dst_port = flow->dst.port,
+		.proto = flow->proto};
 
-	if (!pair)
-		return NULL;
-	pair->is_policy_flow = true;
-	pair->policy = policy->number;
-	pair->policy_index = (uint16_t)index;
-	pair->negotiated_src = flow->src.prefix;
-	pair->src = flow->has_srcnat ? flow->srcnat : flow->src.prefix;
-	pair->dst = flow->dst.prefix;
-	pair->src_port = flow->src.port;
-	pair->dst_port = flow->dst.port;
-	pair->proto = flow->proto;
 	if (!policy->peer.is_any &&
 		policy->peer.prefix.len == addr_bits(policy->peer.prefix.addr.family))
-		pair->peer = policy->peer.prefix.addr;
+		pair.peer = policy->peer.prefix.addr;
+	/* An erratum of the FAQ: `from A to A` would cut a network off from its own gateway. It
+	 * gets a flow only when a peer agrees to it. */
+	pair.is_suppressed = pair.src.len && prefix_equal(&pair.src, &pair.dst);
 	return pair;
 }
 
@@ -96,17 +52,39 @@ static bool is_fixed(const struct ike_policy_flow *flow)
 	       flow->src.prefix.addr.family == flow->dst.prefix.addr.family;
 }
 
-/* Takes an equal pair out of the old list, so that its handle and binding live on. */
-static struct flow_pair *take_equal(struct flow_pair **list, const struct flow_pair *like)
-{
-	for (; *list; list = &(*list)->next)
-		if (same_flow(*list, like)) {
-			struct flow_pair *found = *list;
+/* The pairs of the last configuration, found by their selectors alone: its numbers are void. */
+struct old_flows {
+	struct flow_list list;
+	struct multi_map by_selectors;
+};
 
-			*list = found->next;
-			found->next = NULL;
-			return found;
-		}
+static void set_aside(struct ike_engine *engine, struct old_flows *old)
+{
+	old->list = engine->flows.policy_flows;
+	engine->flows.policy_flows = (struct flow_list){0};
+	for (struct flow_pair *pair = old->list.first; pair; pair = pair->next) {
+		multi_map_remove(&engine->flows.by_selectors, &pair->by_selectors);
+		if (multi_map_add(&old->by_selectors, flow_pair_key(engine, pair, 0),
+			    &pair->by_selectors) < 0)
+			engine->out->no_memory = true;
+	}
+}
+
+/* Takes an equal pair out of the old ones, so that its handle and binding live on. */
+static struct flow_pair *take_equal(
+	const struct ike_engine *engine, struct old_flows *old, const struct flow_pair *like)
+{
+	struct multi_link *at = multi_map_first(&old->by_selectors, flow_pair_key(engine, like, 0));
+
+	for (; at; at = multi_map_next(&old->by_selectors, at)) {
+		struct flow_pair *pair = multi_object(at, struct flow_pair, by_selectors);
+
+		if (!flow_pair_equal(pair, like))
+			continue;
+		multi_map_remove(&old->by_selectors, at);
+		flow_list_remove(&old->list, pair);
+		return pair;
+	}
 	return NULL;
 }
 
@@ -125,94 +103,103 @@ static void reload_deny(struct ike_engine *engine)
 	struct flow_pair **deny = &engine->flows.deny_v6;
 
 	if ((!any || has_v6) && *deny) {
-		unload(engine, *deny);
-		free(*deny);
+		flow_pair_unload(engine, *deny);
+		flow_pair_destroy(engine, NULL, *deny);
 		*deny = NULL;
 	} else if (any && !has_v6 && !*deny) {
-		*deny = pair_create(engine);
+		*deny = flow_pair_create(engine);
 		if (!*deny)
 			return;
 		(*deny)->is_deny = true;
 		(*deny)->src.addr.family = (*deny)->dst.addr.family = 6;
-		load(engine, *deny);
+		flow_pair_load(engine, *deny);
 	}
+}
+
+static void reload_one(struct ike_engine *engine, struct old_flows *old,
+	const struct ike_policy *policy, size_t index)
+{
+	struct flow_pair wanted = policy_pair(policy, index);
+	struct flow_pair *pair = take_equal(engine, old, &wanted);
+
+	if (pair) {
+		pair->policy = wanted.policy;
+		pair->policy_index = wanted.policy_index;
+		pair->is_suppressed = wanted.is_suppressed;
+	} else {
+		pair = flow_pair_create(engine);
+		if (!pair)
+			return;
+		wanted.handle_out = pair->handle_out;
+		wanted.handle_in = pair->handle_in;
+		*pair = wanted;
+	}
+	flow_list_append(&engine->flows.policy_flows, pair);
+	flow_pair_index(engine, pair, flow_pair_key(engine, pair, pair->policy));
+	/* Flows come before those they replace go: nothing leaks between. */
+	flow_pair_load(engine, pair);
 }
 
 void flows_reload(struct ike_engine *engine)
 {
-	struct flow_pair *old = engine->flows.policy_flows, *list = NULL, **end = &list;
+	struct old_flows old = {0};
 
+	set_aside(engine, &old);
 	for (size_t i = 0; engine->config && i < engine->config->n_policies; i++) {
 		const struct ike_policy *policy = &engine->config->policies[i];
 
-		for (size_t f = 0; !policy->is_skip && f < policy->n_flows; f++) {
-			if (!is_fixed(&policy->flows[f]))
-				continue;
-			struct flow_pair *pair = policy_pair(engine, policy, f);
-
-			if (!pair)
-				continue;
-			struct flow_pair *kept = take_equal(&old, pair);
-
-			/* An erratum of the FAQ: `from A to A` would cut a network off from its own
-			 * gateway. It gets a flow only when a peer agrees to it. */
-			pair->is_suppressed = pair->src.len && prefix_equal(&pair->src, &pair->dst);
-			if (kept) {
-				kept->policy = pair->policy;
-				kept->policy_index = pair->policy_index;
-				kept->is_suppressed = pair->is_suppressed;
-				free(pair);
-				pair = kept;
-			}
-			/* Flows come before those they replace go: nothing leaks between. */
-			load(engine, pair);
-			*end = pair;
-			end = &pair->next;
-		}
+		for (size_t f = 0; !policy->is_skip && f < policy->n_flows; f++)
+			if (is_fixed(&policy->flows[f]))
+				reload_one(engine, &old, policy, f);
 	}
-	engine->flows.policy_flows = list;
 	reload_deny(engine);
-	unload_list(engine, old);
-	free_list(&old);
+	unload_list(engine, &old.list);
+	for (struct flow_pair *pair = old.list.first; pair; pair = pair->next)
+		multi_map_remove(&old.by_selectors, &pair->by_selectors);
+	destroy_list(engine, &old.list);
+	multi_map_fini(&old.by_selectors);
 }
 
 /* ---- all -------------------------------------------------------------------------------- */
 
-static void push_list(struct ike_engine *engine, struct flow_pair *list)
+static void push(struct ike_engine *engine, struct flow_pair *pair)
 {
-	for (; list; list = list->next) {
-		list->bound_out = 0;
-		load(engine, list);
-	}
+	pair->bound_out = 0;
+	flow_pair_load(engine, pair);
 }
 
 void flows_push(struct ike_engine *engine)
 {
-	push_list(engine, engine->flows.policy_flows);
-	push_list(engine, engine->flows.deny_v6);
-	push_list(engine, engine->flows.sa_flows);
+	for (struct flow_pair *pair = engine->flows.policy_flows.first; pair; pair = pair->next)
+		push(engine, pair);
+	if (engine->flows.deny_v6)
+		push(engine, engine->flows.deny_v6);
+	for (struct flow_pair *pair = engine->flows.sa_flows.first; pair; pair = pair->next)
+		push(engine, pair);
 }
 
 void flows_unload(struct ike_engine *engine)
 {
-	unload_list(engine, engine->flows.policy_flows);
-	unload_list(engine, engine->flows.deny_v6);
-	unload_list(engine, engine->flows.sa_flows);
+	unload_list(engine, &engine->flows.policy_flows);
+	if (engine->flows.deny_v6)
+		flow_pair_unload(engine, engine->flows.deny_v6);
+	unload_list(engine, &engine->flows.sa_flows);
 }
 
-static void mark_list(struct flow_pair *list)
+static void mark_unloaded(struct flow_pair *pair)
 {
-	for (; list; list = list->next) {
-		list->is_loaded = false;
-		list->bound_out = 0;
-	}
+	pair->is_loaded = false;
+	pair->bound_out = 0;
 }
 
 void flows_mark_unloaded(struct ike_engine *engine)
 {
-	mark_list(engine->flows.policy_flows);
-	mark_list(engine->flows.deny_v6);
-	mark_list(engine->flows.sa_flows);
+	for (struct flow_pair *pair = engine->flows.policy_flows.first; pair; pair = pair->next)
+		mark_unloaded(pair);
+	if (engine->flows.deny_v6)
+		mark_unloaded(engine->flows.deny_v6);
+	for (struct flow_pair *pair = engine->flows.sa_flows.first; pair; pair = pair->next)
+		mark_unloaded(pair);
 }
 
 void flows_forget(struct ike_engine *engine)
@@ -223,47 +210,45 @@ void flows_forget(struct ike_engine *engine)
 
 void flows_fini(struct ike_engine *engine)
 {
-	free_list(&engine->flows.policy_flows);
-	free_list(&engine->flows.deny_v6);
-	free_list(&engine->flows.sa_flows);
-}
+	struct flow_table *flows = &engine->flows;
 
-struct flow_pair *flows_find(const struct ike_engine *engine, uint64_t handle)
-{
-	struct flow_pair *lists[] = {engine->flows.policy_flows, engine->flows.sa_flows};
-
-	for (size_t i = 0; i < 2; i++)
-		for (struct flow_pair *pair = lists[i]; pair; pair = pair->next)
-			if (pair->handle_out == handle || pair->handle_in == handle)
-				return pair;
-	return NULL;
+	destroy_list(engine, &flows->policy_flows);
+	destroy_list(engine, &flows->sa_flows);
+	if (flows->deny_v6)
+		flow_pair_destroy(engine, NULL, flows->deny_v6);
+	handle_map_fini(&flows->by_handle);
+	multi_map_fini(&flows->by_tunnel);
+	multi_map_fini(&flows->by_selectors);
+	*flows = (struct flow_table){0};
 }
 
 /* ---- children --------------------------------------------------------------------------- */
 
-/* Gives the pair the authenticated identities and the peer's address. */
+/* The pair serves this SA's tunnel, and is listed with its identities and peer. */
 static void adopt(struct ike_engine *engine, struct flow_pair *pair, const struct ike_sa *sa)
 {
-	char id[IKE_ID_STRLEN];
-	struct flow_pair was = *pair;
+	bool has_moved = !addr_equal(&pair->peer, &sa->remote.addr);
 
-	pair->tunnel = sa->tunnel;
+	flow_pair_set_tunnel(engine, pair, sa->tunnel);
 	pair->peer = sa->remote.addr;
-	memset(pair->srcid, 0, sizeof(pair->srcid));
-	memset(pair->dstid, 0, sizeof(pair->dstid));
-	memccpy(pair->srcid, ike_id_str(&sa->local_id, id), 0, sizeof(pair->srcid) - 1);
-	memccpy(pair->dstid, ike_id_str(&sa->peer_id, id), 0, sizeof(pair->dstid) - 1);
-	if (!pair->is_loaded || !addr_equal(&was.peer, &pair->peer) ||
-		memcmp(was.srcid, pair->srcid, sizeof(was.srcid)) != 0 ||
-		memcmp(was.dstid, pair->dstid, sizeof(was.dstid)) != 0)
-		load(engine, pair);
+	if (!pair->is_loaded || has_moved || flow_pair_ids_changed(engine, pair))
+		flow_pair_load(engine, pair);
 }
 
 static struct flow_pair *find_policy_flow(
 	struct ike_engine *engine, const struct ike_sa *sa, const struct flow_pair *like)
 {
-	for (struct flow_pair *pair = engine->flows.policy_flows; pair; pair = pair->next) {
-		if (pair->is_suppressed || !sa->policy || pair->policy != sa->policy->number ||
+	const struct multi_map *map = &engine->flows.by_selectors;
+
+	if (!sa->policy)
+		return NULL;
+	struct multi_link *at = multi_map_first(
+		map, flow_pair_key(engine, like, sa->policy->number));
+
+	for (; at; at = multi_map_next(map, at)) {
+		struct flow_pair *pair = multi_object(at, struct flow_pair, by_selectors);
+
+		if (pair->is_suppressed || pair->policy != sa->policy->number ||
 			!prefix_equal(&pair->negotiated_src, &like->negotiated_src) ||
 			!prefix_equal(&pair->dst, &like->dst) || pair->src_port != like->src_port ||
 			pair->dst_port != like->dst_port || pair->proto != like->proto)
@@ -278,11 +263,12 @@ static struct flow_pair *find_policy_flow(
 static struct flow_pair *sa_flow(
 	struct ike_engine *engine, const struct ike_sa *sa, const struct flow_pair *like)
 {
-	for (struct flow_pair *pair = engine->flows.sa_flows; pair; pair = pair->next)
-		if (pair->tunnel == sa->tunnel && same_flow(pair, like))
-			return pair;
-	struct flow_pair *pair = pair_create(engine);
+	struct flow_pair *pair = flow_pair_of_tunnel(engine, sa->tunnel);
 
+	for (; pair; pair = flow_pair_next_of_tunnel(engine, pair))
+		if (!pair->is_policy_flow && flow_pair_equal(pair, like))
+			return pair;
+	pair = flow_pair_create(engine);
 	if (!pair)
 		return NULL;
 	pair->src = like->src;
@@ -292,8 +278,8 @@ static struct flow_pair *sa_flow(
 	pair->dst_port = like->dst_port;
 	pair->proto = like->proto;
 	pair->policy = sa->policy ? sa->policy->number : 0;
-	pair->next = engine->flows.sa_flows;
-	engine->flows.sa_flows = pair;
+	flow_list_append(&engine->flows.sa_flows, pair);
+	flow_pair_index(engine, pair, flow_pair_key(engine, pair, 0));
 	return pair;
 }
 
@@ -371,12 +357,13 @@ static bool child_covers(const struct child_sa *child, const struct flow_pair *f
 }
 
 /* Narrower flows of an earlier child go on with the one that covers them now. */
-static void bind_covered(
-	struct ike_engine *engine, const struct child_sa *child, struct flow_pair *list)
+static void bind_covered(struct ike_engine *engine, const struct child_sa *child)
 {
-	for (struct flow_pair *flow = list; flow; flow = flow->next) {
-		if (flow->tunnel != child->sa->tunnel || flow->bound_out == child->handle_out ||
-			!flow->is_loaded || !child_covers(child, flow))
+	struct flow_pair *flow = flow_pair_of_tunnel(engine, child->sa->tunnel);
+
+	for (; flow; flow = flow_pair_next_of_tunnel(engine, flow)) {
+		if (flow->bound_out == child->handle_out || !flow->is_loaded ||
+			!child_covers(child, flow))
 			continue;
 		flow->bound_out = child->handle_out;
 		if (engine->is_coupled && child->out_loaded)
@@ -407,8 +394,7 @@ void flows_bind_child(struct ike_engine *engine, struct child_sa *child)
 	for (size_t i = 0; i < child->n_pairs; i++)
 		if (!is_inside_another(child, i))
 			bind_pair(engine, child, &child->pairs[i]);
-	bind_covered(engine, child, engine->flows.policy_flows);
-	bind_covered(engine, child, engine->flows.sa_flows);
+	bind_covered(engine, child);
 }
 
 /* Another child that serves the flow, the newest one; the list has the newest first. */
@@ -424,76 +410,74 @@ static struct child_sa *other_child(const struct child_sa *gone, const struct ts
 
 void flows_unbind_child(struct ike_engine *engine, const struct child_sa *child)
 {
-	for (struct flow_pair *pair = engine->flows.policy_flows; pair; pair = pair->next)
-		if (pair->bound_out == child->handle_out) {
-			struct ts_pair ts = pair_of_flow(pair);
-			const struct child_sa *other = other_child(child, &ts);
+	struct flow_pair *pair = flow_pair_of_tunnel(engine, child->sa->tunnel), *next;
 
-			pair->bound_out = other ? other->handle_out : 0;
-		}
-	struct flow_pair **at = &engine->flows.sa_flows;
-
-	while (*at) {
-		struct flow_pair *pair = *at;
+	for (; pair; pair = next) {
 		struct ts_pair ts = pair_of_flow(pair);
-		const struct child_sa *other = NULL;
+		const struct child_sa *other = other_child(child, &ts);
 
-		if (pair->tunnel != child->sa->tunnel ||
-			(other = other_child(child, &ts)) != NULL) {
-			if (other && pair->bound_out == child->handle_out)
-				pair->bound_out = other->handle_out;
-			at = &pair->next;
+		next = flow_pair_next_of_tunnel(engine, pair);
+		if (pair->is_policy_flow || other) {
+			if (pair->bound_out == child->handle_out)
+				pair->bound_out = other ? other->handle_out : 0;
 			continue;
 		}
-		*at = pair->next;
-		unload(engine, pair);
-		free(pair);
+		flow_pair_unload(engine, pair);
+		flow_pair_destroy(engine, &engine->flows.sa_flows, pair);
 	}
+}
+
+/* The flow of another tunnel under the same policy, with the same selectors. */
+static struct flow_pair *equal_sa_flow(
+	const struct ike_engine *engine, const struct flow_pair *policy_flow)
+{
+	const struct multi_map *map = &engine->flows.by_selectors;
+	struct multi_link *at = multi_map_first(map, flow_pair_key(engine, policy_flow, 0));
+
+	for (; at; at = multi_map_next(map, at)) {
+		struct flow_pair *pair = multi_object(at, struct flow_pair, by_selectors);
+		const struct ike_sa *sa = ike_sa_by_tunnel(engine, pair->tunnel);
+
+		if (sa && sa->policy && sa->policy->number == policy_flow->policy &&
+			flow_pair_equal(pair, policy_flow))
+			return pair;
+	}
+	return NULL;
 }
 
 /* Another tunnel has a flow of its own equal to the policy's, which is free now: it takes it, so
  * that one entry, with a usable SA, is left. */
 static void hand_over(struct ike_engine *engine, struct flow_pair *policy_flow)
 {
-	struct flow_pair **at = &engine->flows.sa_flows;
+	struct flow_pair *pair = equal_sa_flow(engine, policy_flow);
 
-	while (*at && ((*at)->policy != policy_flow->policy || !same_flow(*at, policy_flow)))
-		at = &(*at)->next;
-	struct flow_pair *pair = *at;
-	const struct ike_sa *sa = pair ? ike_sa_by_tunnel(engine, pair->tunnel) : NULL;
-
-	if (!sa)
+	if (!pair)
 		return;
-	adopt(engine, policy_flow, sa);
+	adopt(engine, policy_flow, ike_sa_by_tunnel(engine, pair->tunnel));
 	policy_flow->bound_out = pair->bound_out;
 	const struct child_sa *child = child_by_handle(engine, pair->bound_out);
 
 	if (child && child->out_loaded)
 		espd_flow_bind(engine, policy_flow->handle_out, child->handle_out);
-	*at = pair->next;
-	unload(engine, pair);
-	free(pair);
+	flow_pair_unload(engine, pair);
+	flow_pair_destroy(engine, &engine->flows.sa_flows, pair);
 }
 
 void flows_drop_tunnel(struct ike_engine *engine, uint64_t tunnel)
 {
-	struct flow_pair **at = &engine->flows.sa_flows;
+	struct flow_pair *pair;
 
-	while (*at) {
-		struct flow_pair *pair = *at;
-
-		if (pair->tunnel != tunnel) {
-			at = &pair->next;
+	/* Flows of its own go first, then the policy's find another tunnel. */
+	for (struct flow_pair *next, *at = flow_pair_of_tunnel(engine, tunnel); at; at = next) {
+		next = flow_pair_next_of_tunnel(engine, at);
+		if (at->is_policy_flow)
 			continue;
-		}
-		*at = pair->next;
-		unload(engine, pair);
-		free(pair);
+		flow_pair_unload(engine, at);
+		flow_pair_destroy(engine, &engine->flows.sa_flows, at);
 	}
-	for (struct flow_pair *pair = engine->flows.policy_flows; pair; pair = pair->next)
-		if (pair->tunnel == tunnel) {
-			pair->tunnel = 0;
-			pair->bound_out = 0;
-			hand_over(engine, pair);
-		}
+	while ((pair = flow_pair_of_tunnel(engine, tunnel)) != NULL) {
+		flow_pair_set_tunnel(engine, pair, 0);
+		pair->bound_out = 0;
+		hand_over(engine, pair);
+	}
 }

@@ -7,6 +7,7 @@
 #include "controlplane/conf/policy.h"
 #include "controlplane/ike/narrow.h"
 #include "ipc/messages.h"
+#include "shared/multi_map.h"
 
 struct ike_engine;
 struct ike_sa;
@@ -19,7 +20,8 @@ struct child_sa;
  * it; what is narrower gets pairs that live as long as the tunnel's children cover them.
  */
 struct flow_pair {
-	struct flow_pair *next;
+	struct flow_pair *next, *prev; /* of its list in the table */
+	struct multi_link by_tunnel, by_selectors;
 	uint64_t handle_out, handle_in;
 	uint64_t tunnel;       /* ike_sa.tunnel that it serves; 0: none yet, or gone */
 	uint32_t policy;       /* number */
@@ -33,13 +35,20 @@ struct flow_pair {
 	uint16_t src_port, dst_port;
 	uint8_t proto;
 	struct ip_addr peer;
-	char srcid[IPC_ID_LEN], dstid[IPC_ID_LEN];
+	uint64_t loaded_ids; /* hash of the identities that espd has with it, 0 none */
+};
+
+struct flow_list {
+	struct flow_pair *first, *last;
 };
 
 struct flow_table {
-	struct flow_pair *policy_flows; /* in the order of the file */
-	struct flow_pair *deny_v6;      /* `out from ::/0 to ::/0 type deny`, NULL if not there */
-	struct flow_pair *sa_flows;
+	struct flow_list policy_flows; /* in the order of the file */
+	struct flow_list sa_flows;     /* in the order of their making */
+	struct flow_pair *deny_v6;     /* `out from ::/0 to ::/0 type deny`, NULL if not there */
+	struct handle_map by_handle;   /* of the outbound flow */
+	struct multi_map by_tunnel;    /* of both lists, those that serve one */
+	struct multi_map by_selectors; /* of both lists */
 };
 
 /* Makes the policy flows of engine->config; equal ones of the last configuration stay. */
@@ -60,5 +69,5 @@ void flows_bind_child(struct ike_engine *engine, struct child_sa *child);
 void flows_unbind_child(struct ike_engine *engine, const struct child_sa *child);
 /* The tunnel is gone. */
 void flows_drop_tunnel(struct ike_engine *engine, uint64_t tunnel);
-/* By the handle of one of its two flows; NULL. */
+/* By the handle of its outbound flow; NULL. */
 struct flow_pair *flows_find(const struct ike_engine *engine, uint64_t handle);

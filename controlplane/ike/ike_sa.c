@@ -18,11 +18,6 @@ uint64_t ike_sa_our_spi(const struct ike_sa *sa)
 	return sa->is_initiator ? sa->spi_i : sa->spi_r;
 }
 
-struct ike_sa *ike_sa_by_handle(const struct ike_engine *engine, uint64_t handle)
-{
-	return handle_map_find(&engine->sa_by_handle, 0, handle);
-}
-
 bool ike_sa_is_live(const struct ike_sa *sa)
 {
 	return sa->state == IKE_SA_ESTABLISHED && !sa->is_replaced;
@@ -37,7 +32,7 @@ uint64_t ike_spi_fresh(struct ike_engine *engine)
 			spi = engine->p.ike_spi_make(engine->p.ike_spi_ctx);
 		else
 			engine_random(engine, &spi, sizeof(spi));
-		if (spi && !handle_map_find(&engine->sa_by_spi, 0, spi))
+		if (spi && !ike_sa_by_spi(engine, spi))
 			return spi;
 	}
 }
@@ -62,11 +57,9 @@ struct ike_sa *ike_sa_create_with(struct ike_engine *engine, bool is_initiator, 
 	sa->owns_tunnel = true;
 	sa->is_initiator = is_initiator;
 	*(is_initiator ? &sa->spi_i : &sa->spi_r) = spi;
-	if (handle_map_insert(&engine->sa_by_handle, 0, sa->handle, sa) < 0)
-		goto fail;
-	if (handle_map_insert(&engine->sa_by_spi, 0, spi, sa) < 0) {
-		handle_map_remove(&engine->sa_by_handle, 0, sa->handle);
-		goto fail;
+	if (ike_sa_index(sa, spi) < 0) {
+		free(sa);
+		return NULL;
 	}
 	sa->timer.kind = TIMER_SA;
 	sa->created_ms = sa->last_received_ms = engine->now_ms;
@@ -79,9 +72,6 @@ struct ike_sa *ike_sa_create_with(struct ike_engine *engine, bool is_initiator, 
 	engine->n_sas++;
 	engine->stats.sas_created++;
 	return sa;
-fail:
-	free(sa);
-	return NULL;
 }
 
 struct ike_handshake *ike_handshake_create(void)
@@ -161,6 +151,7 @@ void ike_sa_established(struct ike_sa *sa)
 	sa->handshake = NULL;
 	ike_sa_set_state(sa, IKE_SA_ESTABLISHED);
 	sa->established_ms = engine->now_ms;
+	ike_sa_index_peer_id(sa);
 	engine->stats.sas_established_total++;
 	engine->stats.sas_established_current++;
 	ike_sa_start_timers(sa);
@@ -180,8 +171,7 @@ static void unlink_sa(struct ike_sa *sa)
 {
 	struct ike_engine *engine = sa->engine;
 
-	handle_map_remove(&engine->sa_by_handle, 0, sa->handle);
-	handle_map_remove(&engine->sa_by_spi, 0, ike_sa_our_spi(sa));
+	ike_sa_unindex(sa);
 	timer_clear(&engine->timers, &sa->timer);
 	if (sa->prev)
 		sa->prev->next = sa->next;
@@ -201,7 +191,8 @@ void ike_sa_wind_down(struct ike_sa *sa)
 		flows_drop_tunnel(engine, sa->tunnel);
 	if (sa->has_path)
 		espd_path_delete(engine, sa);
-	sa->owns_tunnel = sa->has_path = false;
+	ike_sa_move_tunnel(sa, NULL);
+	sa->has_path = false;
 	if (sa->policy && !sa->is_replaced && !sa->is_superseded)
 		initiate_after_close(engine, sa->policy->number, sa->established_ms != 0);
 	sa->is_superseded = true;
@@ -251,14 +242,6 @@ void ike_sa_delete(struct ike_sa *sa, const char *reason)
 	ike_tasks_run(sa);
 	if (sa->state != IKE_SA_CLOSED)
 		ike_sa_update_timer(sa);
-}
-
-struct ike_sa *ike_sa_by_tunnel(const struct ike_engine *engine, uint64_t tunnel)
-{
-	for (struct ike_sa *sa = engine->sas; sa; sa = sa->next)
-		if (sa->tunnel == tunnel && sa->owns_tunnel)
-			return sa;
-	return NULL;
 }
 
 void ike_sa_free(struct ike_sa *sa)

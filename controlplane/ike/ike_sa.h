@@ -9,6 +9,7 @@
 #include "controlplane/ike/message.h"
 #include "controlplane/ike/sk.h"
 #include "controlplane/ike/timer_heap.h"
+#include "shared/multi_map.h"
 
 /*
  * An IKE SA. One request of ours is out at a time, and one of the peer's is worked on (window
@@ -111,6 +112,7 @@ struct ike_handshake {
 
 struct ike_sa {
 	struct ike_sa *next, *prev;
+	struct multi_link by_peer_id, by_peer_addr, by_policy; /* see sa_index.c */
 	struct ike_timer timer;
 	struct ike_engine *engine;
 	uint64_t handle;
@@ -120,16 +122,17 @@ struct ike_sa {
 	uint64_t spi_i, spi_r;
 	bool is_initiator; /* the original initiator of this IKE SA (flag I) */
 	enum ike_sa_state state;
-	struct endpoint local, remote;
-	bool uses_marker; /* floated to the NAT-T port */
+	struct endpoint local, remote; /* remote: ike_sa_set_remote */
+	bool uses_marker;              /* floated to the NAT-T port */
 	bool we_are_natted, peer_is_natted;
 	bool has_path;    /* espd has its path */
 	bool owns_tunnel; /* flows and path are its own, not yet a successor's */
 	bool peer_does_fragments, is_replaced, is_rekeying;
-	bool is_restoring;               /* SAs are to be rekeyed after a restart of espd, paced */
-	bool initial_contact;            /* the peer sent it */
-	bool is_superseded;              /* another SA serves its policy: no new one is needed */
-	const struct ike_policy *policy; /* of engine->config; NULL only when closing */
+	bool is_restoring;    /* SAs are to be rekeyed after a restart of espd, paced */
+	bool initial_contact; /* the peer sent it */
+	bool is_superseded;   /* another SA serves its policy: no new one is needed */
+	/* ike_sa_set_policy. Of engine->config; NULL only when closing. */
+	const struct ike_policy *policy;
 	struct ike_id local_id, peer_id; /* type 0: not authenticated yet */
 	struct ike_suite suite;
 	struct ike_sa_keys keys;
@@ -171,9 +174,27 @@ void ike_sa_free(struct ike_sa *sa);
 
 void ike_sa_set_state(struct ike_sa *sa, enum ike_sa_state state);
 uint64_t ike_sa_our_spi(const struct ike_sa *sa);
+
+/* sa_index.c: how an SA is found. */
+int ike_sa_index(struct ike_sa *sa, uint64_t our_spi); /* 0, or -1 without memory */
+void ike_sa_unindex(struct ike_sa *sa);
 struct ike_sa *ike_sa_by_handle(const struct ike_engine *engine, uint64_t handle);
+struct ike_sa *ike_sa_by_spi(const struct ike_engine *engine, uint64_t our_spi);
 /* The live one of a chain of rekeyed SAs, or NULL. */
 struct ike_sa *ike_sa_by_tunnel(const struct ike_engine *engine, uint64_t tunnel);
+/* `from` takes part in it no more; its successor, if any, is `to`. */
+void ike_sa_move_tunnel(struct ike_sa *from, struct ike_sa *to);
+void ike_sa_set_policy(struct ike_sa *sa, const struct ike_policy *policy);
+void ike_sa_set_remote(struct ike_sa *sa, const struct endpoint *remote);
+/* Its peer is authenticated: from now on it is found by the identity. */
+void ike_sa_index_peer_id(struct ike_sa *sa);
+/* One that is not closing or replaced, the newest; NULL. */
+struct ike_sa *ike_sa_of_policy(const struct ike_engine *engine, uint32_t number);
+/* Is another SA with the peer's address established? */
+bool ike_sa_has_sibling(const struct ike_sa *sa);
+/* Another established SA of the same authenticated peer, NULL when there is none. */
+struct ike_sa *ike_sa_same_peer(const struct ike_sa *sa);
+
 struct ike_handshake *ike_handshake_create(void);
 void ike_handshake_destroy(struct ike_engine *engine, struct ike_handshake *hs);
 /* After the last message of IKE_AUTH, or when a rekeyed SA takes over. */

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "controlplane/ike/engine_private.h"
+#include "controlplane/ike/flow_table.h"
 #include "controlplane/ike/ike_sa.h"
 #include "controlplane/ike/policy_select.h"
 
@@ -64,13 +65,15 @@ struct shown {
 	size_t n_children, n_flows;
 };
 
-static void add_flows(const struct flow_pair *list, uint64_t tunnel, struct shown *shown)
+static void add_flows(const struct ike_engine *engine, uint64_t tunnel, struct shown *shown)
 {
-	for (; list && shown->n_flows + 2 <= FLOWS_SHOWN; list = list->next)
-		if (list->tunnel == tunnel) {
-			flow_info(list, true, &shown->flows[shown->n_flows++]);
-			flow_info(list, false, &shown->flows[shown->n_flows++]);
-		}
+	const struct flow_pair *pair = flow_pair_of_tunnel(engine, tunnel);
+
+	for (; pair && shown->n_flows + 2 <= FLOWS_SHOWN;
+		pair = flow_pair_next_of_tunnel(engine, pair)) {
+		flow_info(pair, true, &shown->flows[shown->n_flows++]);
+		flow_info(pair, false, &shown->flows[shown->n_flows++]);
+	}
 }
 
 static void show_sa(const struct ike_engine *engine, const struct ike_sa *sa, struct shown *shown,
@@ -83,10 +86,8 @@ static void show_sa(const struct ike_engine *engine, const struct ike_sa *sa, st
 				&shown->children[shown->n_children]);
 			shown->n_children++;
 		}
-	if (sa->owns_tunnel) {
-		add_flows(engine->flows.policy_flows, sa->tunnel, shown);
-		add_flows(engine->flows.sa_flows, sa->tunnel, shown);
-	}
+	if (sa->owns_tunnel)
+		add_flows(engine, sa->tunnel, shown);
 	struct ike_sa_info info = {.handle = sa->handle,
 		.spi_i = sa->spi_i,
 		.spi_r = sa->spi_r,
@@ -142,9 +143,9 @@ static void show_flows(const struct flow_pair *list, ike_flow_info_fn fn, void *
 
 void ike_engine_foreach_flow(const struct ike_engine *engine, ike_flow_info_fn fn, void *ctx)
 {
-	show_flows(engine->flows.policy_flows, fn, ctx);
+	show_flows(engine->flows.policy_flows.first, fn, ctx);
 	show_flows(engine->flows.deny_v6, fn, ctx);
-	show_flows(engine->flows.sa_flows, fn, ctx);
+	show_flows(engine->flows.sa_flows.first, fn, ctx);
 }
 
 void ike_engine_stats(const struct ike_engine *engine, struct ike_stats *out)

@@ -18,23 +18,6 @@ struct policy_run *policy_run_find(struct ike_engine *engine, uint32_t number)
 	return NULL;
 }
 
-static bool peer_is_host(const struct ike_policy *policy)
-{
-	const struct ip_prefix *peer = &policy->peer.prefix;
-
-	return !policy->peer.is_any && peer->addr.family &&
-	       peer->len == addr_bits(peer->addr.family);
-}
-
-static struct ike_sa *sa_of_policy(const struct ike_engine *engine, uint32_t number)
-{
-	for (struct ike_sa *sa = engine->sas; sa; sa = sa->next)
-		if (sa->policy && sa->policy->number == number && sa->state < IKE_SA_CLOSING &&
-			!sa->is_replaced)
-			return sa;
-	return NULL;
-}
-
 static void ask_route(struct ike_sa *sa)
 {
 	struct ike_engine *engine = sa->engine;
@@ -48,7 +31,7 @@ static void ask_route(struct ike_sa *sa)
 void initiate_policy(struct ike_engine *engine, const struct ike_policy *policy,
 	const struct ipc_selector *packet)
 {
-	if (!peer_is_host(policy)) {
+	if (!policy_peer_is_host(policy)) {
 		log_warn(engine->p.log, "policy '%s': no single peer to initiate to", policy->name);
 		return;
 	}
@@ -56,7 +39,7 @@ void initiate_policy(struct ike_engine *engine, const struct ike_policy *policy,
 
 	if (!sa)
 		return;
-	sa->policy = policy;
+	ike_sa_set_policy(sa, policy);
 	sa->handshake = ike_handshake_create();
 	if (!sa->handshake) {
 		ike_sa_close(sa, "no memory");
@@ -70,7 +53,7 @@ void initiate_policy(struct ike_engine *engine, const struct ike_policy *policy,
 	const struct ip_prefix *local = &policy->local.prefix;
 
 	sa->uses_marker = engine->p.only_nat_t;
-	sa->remote = (struct endpoint){policy->peer.prefix.addr, port};
+	ike_sa_set_remote(sa, &(struct endpoint){policy->peer.prefix.addr, port});
 	sa->local.port = port;
 	log_info(engine->p.log, "ikev2_init_ike_sa: initiating \"%s\"", policy->name);
 	if (!policy->local.is_any && local->addr.family &&
@@ -115,7 +98,7 @@ void initiate_due(struct ike_engine *engine, struct policy_run *run)
 	const struct ike_policy *policy = policy_by_number(engine->config, run->number);
 
 	if (!policy || !policy->is_active || !engine_may_initiate(engine) ||
-		sa_of_policy(engine, run->number))
+		ike_sa_of_policy(engine, run->number))
 		return;
 	if (!engine->spis.n) {
 		espd_lease_want(engine);
@@ -218,7 +201,7 @@ void acquire_input(struct ike_engine *engine, const struct ipc_acquire *acquire)
 	struct ike_sa *sa = flow->tunnel ? ike_sa_by_tunnel(engine, flow->tunnel) : NULL;
 
 	if (!sa)
-		sa = sa_of_policy(engine, number);
+		sa = ike_sa_of_policy(engine, number);
 	if (sa) {
 		if (ike_sa_is_live(sa))
 			acquire_for_sa(sa, &packet);

@@ -66,7 +66,7 @@ static void move_to(struct ike_sa *sa, const struct endpoint *remote)
 	sa_log(sa, LOG_LVL_INFO, "peer moved: old %s new %s", endpoint_str(&sa->remote, was),
 		endpoint_str(remote, now));
 	sa->engine->stats.nat_changes++;
-	sa->remote = *remote;
+	ike_sa_set_remote(sa, remote);
 	if (sa->has_path)
 		espd_path_set(sa->engine, sa);
 }
@@ -75,7 +75,7 @@ static void move_to(struct ike_sa *sa, const struct endpoint *remote)
 static void change_ports(struct ike_sa *sa, const struct ike_datagram *in)
 {
 	sa->local = in->local;
-	sa->remote = in->remote;
+	ike_sa_set_remote(sa, &in->remote);
 	sa->uses_marker = in->has_marker;
 	if (sa->has_path)
 		espd_path_set(sa->engine, sa);
@@ -109,8 +109,9 @@ void nat_follow(struct ike_sa *sa, const struct ike_datagram *in)
 
 void nat_change_input(struct ike_engine *engine, const struct ipc_nat_change *change)
 {
-	for (struct ike_sa *sa = engine->sas; sa; sa = sa->next)
-		if (sa->tunnel == change->path && sa->has_path && sa->peer_is_natted &&
-			!sa->we_are_natted && !endpoint_equal(&sa->remote, &change->remote))
-			move_to(sa, &change->remote);
+	struct ike_sa *sa = ike_sa_by_tunnel(engine, change->path);
+
+	if (sa && sa->has_path && sa->peer_is_natted && !sa->we_are_natted &&
+		!endpoint_equal(&sa->remote, &change->remote))
+		move_to(sa, &change->remote);
 }

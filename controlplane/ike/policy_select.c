@@ -5,6 +5,14 @@ const struct ike_id *policy_srcid(const struct ike_policy *policy, const struct 
 	return policy->has_srcid ? &policy->srcid : host_id;
 }
 
+bool policy_peer_is_host(const struct ike_policy *policy)
+{
+	const struct ip_prefix *peer = &policy->peer.prefix;
+
+	return !policy->peer.is_any && peer->addr.family &&
+	       peer->len == addr_bits(peer->addr.family);
+}
+
 bool policy_uses_psk(const struct ike_policy *policy)
 {
 	return policy->auth == IKE_AUTH_PSK;
@@ -62,6 +70,10 @@ const char *policy_mismatch(const struct ike_policy *policy, const struct policy
 
 const struct ike_policy *policy_by_number(const struct ike_config *config, uint32_t number)
 {
+	/* Numbers count from 1 in the order of the file. */
+	if (config && number && number <= config->n_policies &&
+		config->policies[number - 1].number == number)
+		return &config->policies[number - 1];
 	for (size_t i = 0; config && i < config->n_policies; i++)
 		if (config->policies[i].number == number)
 			return &config->policies[i];
@@ -71,11 +83,14 @@ const struct ike_policy *policy_by_number(const struct ike_config *config, uint3
 static const struct ike_policy *search(
 	const struct ike_config *config, const struct policy_question *q)
 {
-	const struct ike_policy *best = NULL, *fallback = NULL;
+	const struct ike_policy *best = NULL, *fallback = NULL, *policy;
+	struct policy_walk walk;
 
-	for (size_t i = 0; i < config->n_policies; i++) {
-		const struct ike_policy *policy = &config->policies[i];
-
+	if (q->index && q->index->config == config && q->remote.family)
+		policy_walk_peer(&walk, q->index, &q->remote);
+	else
+		policy_walk_all(&walk, config);
+	while ((policy = policy_walk_next(&walk)) != NULL) {
 		if (policy_mismatch(policy, q))
 			continue;
 		if (policy->is_default) {

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 
 #include "controlplane/conf/policy.h"
+#include "controlplane/ike/policy_index.h"
 #include "shared/addr.h"
 #include "shared/ids.h"
 
@@ -15,11 +16,12 @@
 
 struct policy_question {
 	struct ip_addr local, remote;
-	const struct ike_id *peer_id;  /* IDi as responder; NULL: not known yet */
-	const struct ike_id *local_id; /* IDr that the peer asked for; NULL: none */
-	bool wants_transport;          /* USE_TRANSPORT_MODE was sent; looked at with peer_id */
-	bool has_auth;                 /* the peer sent AUTH; without it wants EAP */
-	const struct ike_id *host_id;  /* srcid of policies without one */
+	const struct policy_index *index; /* of the configuration; NULL: all are looked at */
+	const struct ike_id *peer_id;     /* IDi as responder; NULL: not known yet */
+	const struct ike_id *local_id;    /* IDr that the peer asked for; NULL: none */
+	bool wants_transport;             /* USE_TRANSPORT_MODE was sent; looked at with peer_id */
+	bool has_auth;                    /* the peer sent AUTH; without it wants EAP */
+	const struct ike_id *host_id;     /* srcid of policies without one */
 	/* Do the policy's proposals fit? NULL: not asked. */
 	bool (*fits)(void *ctx, const struct ike_policy *policy);
 	void *fits_ctx;
@@ -46,6 +48,8 @@ const struct ike_id *policy_srcid(const struct ike_policy *policy, const struct 
 const struct ike_id *policy_dstid(const struct ike_policy *policy, const struct ike_id *host_id);
 bool policy_dstid_is_own(const struct ike_policy *policy, const struct ike_id *host_id);
 
+/* A single address, as an initiator needs. */
+bool policy_peer_is_host(const struct ike_policy *policy);
 bool policy_uses_psk(const struct ike_policy *policy);
 bool policy_uses_eap(const struct ike_policy *policy);
 const struct ike_policy *policy_by_number(const struct ike_config *config, uint32_t number);

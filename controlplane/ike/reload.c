@@ -30,7 +30,8 @@ static bool has_transport_child(const struct ike_sa *sa)
 static const struct ike_policy *policy_for(
 	const struct ike_engine *engine, struct ike_sa *sa, const char *old_name)
 {
-	struct policy_question q = {.local = sa->local.addr,
+	struct policy_question q = {.index = &engine->policies,
+		.local = sa->local.addr,
 		.remote = sa->remote.addr,
 		.peer_id = sa->peer_id.type ? &sa->peer_id : NULL,
 		.local_id = sa->local_id.type ? &sa->local_id : NULL,
@@ -40,13 +41,13 @@ static const struct ike_policy *policy_for(
 		.fits = suite_fits,
 		.fits_ctx = sa};
 
-	for (size_t i = 0; i < engine->config->n_policies; i++) {
-		const struct ike_policy *policy = &engine->config->policies[i];
+	const struct ike_policy *policy;
+	struct policy_walk walk;
 
-		if (strcmp(policy->name, old_name) == 0 && !policy->is_skip &&
-			!policy_mismatch(policy, &q))
+	policy_walk_name(&walk, &engine->policies, old_name);
+	while ((policy = policy_walk_next(&walk)) != NULL)
+		if (!policy->is_skip && !policy_mismatch(policy, &q))
 			return policy;
-	}
 	return policy_select(engine->config, &q, NULL, NULL);
 }
 
@@ -80,7 +81,7 @@ static void move_sas(struct ike_engine *engine, const struct ike_config *old)
 
 		if (!was)
 			continue;
-		sa->policy = policy_for(engine, sa, was->name);
+		ike_sa_set_policy(sa, policy_for(engine, sa, was->name));
 		if (!sa->policy) {
 			/* Its pointer must not outlive the old configuration. */
 			sa->is_superseded = true;
@@ -131,6 +132,9 @@ void reload_config(struct ike_engine *engine, const struct ike_config_input *in)
 	engine->config = in->config;
 	engine->config_version = in->version;
 	make_runs(engine);
+	policy_index_fini(&engine->policies);
+	if (policy_index_init(&engine->policies, in->config) < 0)
+		engine->out->no_memory = true;
 	warn_of_own_dstid(engine);
 	move_sas(engine, old);
 	if (in->config->is_decoupled)

@@ -110,7 +110,7 @@ static void keep_held(struct ike_engine *engine)
 static void bind_held(struct ike_engine *engine)
 {
 	for (const struct held_sa *h = engine->held; h; h = h->next)
-		for (struct flow_pair *f = engine->flows.policy_flows; f; f = f->next)
+		for (struct flow_pair *f = engine->flows.policy_flows.first; f; f = f->next)
 			if (h->direction == IPC_DIR_OUT && f->is_loaded && !f->bound_out &&
 				addr_equal(&f->peer, &h->peer))
 				espd_held_bind(engine, f->handle_out, h->handle, h->generation);
