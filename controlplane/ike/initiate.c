@@ -200,7 +200,8 @@ void acquire_input(struct ike_engine *engine, const struct ipc_acquire *acquire)
 	struct ts_pair packet = {acquire->packet.src, acquire->packet.dst};
 	struct ike_sa *sa = flow->tunnel ? ike_sa_by_tunnel(engine, flow->tunnel) : NULL;
 
-	if (!sa)
+	/* Of several peers, which one has the packet's destination is not known. */
+	if (!sa && policy && policy_peer_is_host(policy))
 		sa = ike_sa_of_policy(engine, number);
 	if (sa) {
 		if (ike_sa_is_live(sa))
