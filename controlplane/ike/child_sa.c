@@ -181,6 +181,21 @@ void child_mark_replaced(struct child_sa *child)
 	child->rekey_at_ms = UINT64_MAX;
 }
 
+void child_revive(struct ike_sa *sa, uint64_t successor)
+{
+	uint64_t now_ms = sa->engine->now_ms;
+
+	for (struct child_sa *child = sa->children; child; child = child->next) {
+		if (child->state != CHILD_REKEYED || child->replaced_by != successor)
+			continue;
+		child->state = CHILD_ACTIVE;
+		child->was_replaced = false;
+		child->replaced_by = 0;
+		if (child->expire_at_ms != UINT64_MAX && child->expire_at_ms > now_ms)
+			child->rekey_at_ms = now_ms + (child->expire_at_ms - now_ms) / 2;
+	}
+}
+
 struct child_sa *child_by_handle(const struct ike_engine *engine, uint64_t handle)
 {
 	return handle_map_find(&engine->child_by_handle, 0, handle);

@@ -81,6 +81,11 @@ void child_free(struct ike_engine *engine, struct child_sa *child);
 void child_activate(struct ike_engine *engine, struct child_sa *child);
 /* New traffic goes to its replacement. */
 void child_mark_replaced(struct child_sa *child);
+/*
+ * The peer took back its rekey (deleted the new child, which it could not use, not the old one):
+ * what `successor` (its handle_in) had replaced is current again, and will be rekeyed.
+ */
+void child_revive(struct ike_sa *sa, uint64_t successor);
 
 struct child_sa *child_by_handle(const struct ike_engine *engine, uint64_t handle); /* in or out */
 struct child_sa *child_by_spi_out(const struct ike_sa *sa, uint32_t spi_out);

@@ -96,7 +96,10 @@ static void delete_one(struct ike_sa *sa, uint32_t spi, struct deletion *d)
 
 	if (next)
 		child_activate(sa->engine, next);
+	uint64_t handle = child->handle_in;
+
 	child_remove(sa->engine, child, "received delete");
+	child_revive(sa, handle);
 }
 
 static void collect_deletes(struct ike_sa *sa, const struct ike_message *m, struct deletion *d)

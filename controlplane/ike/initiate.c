@@ -106,6 +106,9 @@ void initiate_due(struct ike_engine *engine, struct policy_run *run)
 		return;
 	}
 	initiate_policy(engine, policy, NULL);
+	/* Not even begun, for want of memory or of room: an SA that ends tries again by itself. */
+	if (peer_is_host(policy) && !sa_of_policy(engine, run->number))
+		run_at(engine, run, engine->now_ms + ACTIVE_RETRY_MS);
 }
 
 void initiate_all_active(struct ike_engine *engine, uint64_t delay_ms)
