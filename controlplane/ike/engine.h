@@ -284,7 +284,8 @@ struct ike_action {
 struct ike_actions {
 	struct ike_action **list;
 	size_t n, cap;
-	bool no_memory; /* an action was lost: the caller should stop the process */
+	bool no_memory; /* an action is missing or half made: the caller carries out none
+			 * and stops the process */
 };
 
 void ike_actions_reset(struct ike_actions *actions); /* wipes and frees the actions */

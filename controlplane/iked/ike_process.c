@@ -31,15 +31,17 @@ void ike_process_input(struct ike_process *p, struct ike_input *in)
 	in->now_ms = clock_now_ms();
 	in->wall_s = (uint64_t)time(NULL);
 	ike_engine_step(p->engine, in, &p->actions);
-	for (size_t i = 0; i < p->actions.n; i++)
-		ike_process_act(p, p->actions.list[i]);
-	ike_actions_reset(&p->actions);
 	if (p->actions.no_memory) {
-		/* The parent starts another engine, which finds the SAs in espd. */
+		/* Some of the actions are missing or half made: none is carried out, as if it had
+		 * ended before. The parent starts another engine, which finds the SAs in espd. */
 		log_error(&p->child.log, "out of memory");
+		ike_actions_reset(&p->actions);
 		event_base_loopbreak(p->child.base);
 		return;
 	}
+	for (size_t i = 0; i < p->actions.n; i++)
+		ike_process_act(p, p->actions.list[i]);
+	ike_actions_reset(&p->actions);
 	timer_set(p);
 	stopped_check(p);
 }
