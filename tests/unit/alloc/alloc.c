@@ -1,6 +1,7 @@
 #include "tests/unit/alloc/alloc.h"
 
 #include <errno.h>
+#include <execinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,13 @@ static bool step(void)
 	if (!state.is_active || ++state.count != state.fail_at)
 		return false;
 	state.has_failed = true;
+	if (getenv("PENSTOCK_ALLOC_AT")) {
+		void *frames[24];
+
+		state.is_active = false;
+		backtrace_symbols_fd(frames, backtrace(frames, 24), 2);
+		state.is_active = true;
+	}
 	errno = ENOMEM;
 	return true;
 }

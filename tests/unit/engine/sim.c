@@ -230,6 +230,30 @@ static void carry_out(struct sim_node *node, const struct ike_action *action)
 	}
 }
 
+/* What was on its way to the node when its process ended is lost, and espd is emptied. */
+static void engine_replace(struct sim_node *node)
+{
+	struct sim_event **at = &node->sim->events;
+
+	while (*at) {
+		struct sim_event *e = *at;
+
+		if (e->node != node) {
+			at = &e->next;
+			continue;
+		}
+		*at = e->next;
+		free(e->owned);
+		free(e);
+	}
+	ike_engine_destroy(node->engine);
+	node->engine = NULL;
+	node->rng += 12345;
+	node->n_restarts++;
+	sim_espd_restart(node, false);
+	sim_start_node(node);
+}
+
 void sim_input(struct sim_node *node, const struct ike_input *in)
 {
 	struct ike_input timed = *in;
@@ -239,7 +263,12 @@ void sim_input(struct sim_node *node, const struct ike_input *in)
 	timed.now_ms = node->sim->now_ms;
 	timed.wall_s = 1700000000 + node->sim->now_ms / 1000;
 	ike_engine_step(node->engine, &timed, &node->actions);
-	assert_false(node->actions.no_memory);
+	assert_true(!node->actions.no_memory || node->may_restart);
+	if (node->actions.no_memory) {
+		ike_actions_reset(&node->actions);
+		engine_replace(node);
+		return;
+	}
 	for (size_t i = 0; i < node->actions.n; i++)
 		carry_out(node, node->actions.list[i]);
 	ike_actions_reset(&node->actions);

@@ -72,6 +72,8 @@ struct sim_node {
 	uint64_t n_sent, n_sent_bytes, n_auth_requests, n_pubkey_requests, n_checkpoints;
 	bool is_down;     /* receives nothing (process dead, cable cut) */
 	bool keys_silent; /* the key process does not answer */
+	bool may_restart; /* an engine without memory is replaced, as its process is */
+	uint64_t n_restarts;
 };
 
 struct sim_faults {
