@@ -8,6 +8,7 @@
 #include <rte_prefetch.h>
 
 #include "dataplane/esp_wire.h"
+#include "shared/secret.h"
 #include "shared/wipe.h"
 
 /*
@@ -29,6 +30,7 @@ struct iv_source {
 
 struct crypto_mb {
 	IMB_MGR *mb;
+	void *mb_memory;
 	IMB_JOB jobs[CRYPTO_BURST_MAX];
 	uint8_t nonce[CRYPTO_BURST_MAX][16] __attribute__((aligned(64)));
 	uint8_t aad[CRYPTO_BURST_MAX][16];
@@ -107,13 +109,15 @@ static int iv_seed(struct crypto_mb *c)
 
 struct crypto_mb *crypto_mb_create(enum crypto_arch arch, const char **error)
 {
-	struct crypto_mb *c = aligned_alloc(64, (sizeof(*c) + 63) / 64 * 64);
+	struct crypto_mb *c = secret_pages_alloc(sizeof(*c));
 	if (!c) {
 		*error = "out of memory";
 		return NULL;
 	}
-	memset(c, 0, sizeof(*c));
-	c->mb = alloc_mb_mgr(0);
+	/* Digests under way and pointers to keys are in the manager. */
+	c->mb_memory = secret_pages_alloc(imb_get_mb_mgr_size());
+	if (c->mb_memory)
+		c->mb = imb_set_pointers_mb_mgr(c->mb_memory, 0, 1);
 	if (!c->mb)
 		*error = "intel-ipsec-mb: no manager";
 	else if (manager_init(c->mb, arch) != 0)
@@ -132,10 +136,8 @@ void crypto_mb_destroy(struct crypto_mb *c)
 {
 	if (!c)
 		return;
-	if (c->mb)
-		free_mb_mgr(c->mb);
-	wipe(c, sizeof(*c));
-	free(c);
+	secret_pages_free(c->mb_memory, imb_get_mb_mgr_size());
+	secret_pages_free(c, sizeof(*c));
 }
 
 static void iv_refill(struct crypto_mb *c)

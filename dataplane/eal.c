@@ -8,6 +8,9 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
+#include <rte_memory.h>
+
+#include "shared/secret.h"
 
 #define ARGS_MAX (64 + 2 * EAL_VDEVS_MAX + 2 * EAL_PCI_MAX)
 
@@ -144,6 +147,33 @@ static void args_build(const struct eal_options *o, struct arg_list *a)
 	args_extra(o->extra_args, a);
 }
 
+static int area_hide(
+	const struct rte_memseg_list *list, const struct rte_memseg *ms, size_t len, void *arg)
+{
+	(void)list;
+	(void)arg;
+	secret_pages_hide(ms->addr, len);
+	return 0;
+}
+
+static void area_event(enum rte_mem_event event, const void *addr, size_t len, void *arg)
+{
+	(void)arg;
+	if (event == RTE_MEM_EVENT_ALLOC)
+		secret_pages_hide((void *)(uintptr_t)addr, len);
+}
+
+/*
+ * Packets in the clear and the schedules of all keys lie in DPDK's memory: none of it belongs in
+ * a core dump, nor what it takes later. Without huge pages nothing comes later, and there is no
+ * such event.
+ */
+static void memory_hide(void)
+{
+	(void)rte_memseg_contig_walk(area_hide, NULL);
+	(void)rte_mem_event_callback_register("no-dump", area_event, NULL);
+}
+
 int eal_start(const struct eal_options *o, char *err, size_t err_cap)
 {
 	struct arg_list *args = calloc(1, sizeof(*args)); /* EAL keeps it */
@@ -161,5 +191,6 @@ int eal_start(const struct eal_options *o, char *err, size_t err_cap)
 			rte_strerror(rte_errno), o->memory_mb);
 		return -1;
 	}
+	memory_hide();
 	return 0;
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ipc/messages.h"
+#include "shared/secret.h"
 #include "shared/wipe.h"
 
 struct cmd_entry {
@@ -17,6 +19,12 @@ void cmd_queue_init(struct cmd_queue *q)
 	q->first = NULL;
 	q->last = &q->first;
 	q->n = 0;
+	q->secrets = NULL;
+}
+
+static bool is_secret(const struct ipc_cmd_header *header)
+{
+	return header->type == IPC_CMD_SA_ADD;
 }
 
 static void pop(struct cmd_queue *q)
@@ -27,20 +35,34 @@ static void pop(struct cmd_queue *q)
 	if (!q->first)
 		q->last = &q->first;
 	q->n--;
-	wipe(e->body, e->len);
-	free(e);
+	if (is_secret(&e->header))
+		secrets_free(q->secrets, e, sizeof(*e) + e->len);
+	else
+		free(e);
 }
 
 void cmd_queue_fini(struct cmd_queue *q)
 {
 	while (q->first)
 		pop(q);
+	secrets_destroy(q->secrets);
+	q->secrets = NULL;
+}
+
+static struct cmd_entry *entry_alloc(
+	struct cmd_queue *q, const struct ipc_cmd_header *header, size_t len)
+{
+	if (!is_secret(header))
+		return malloc(sizeof(struct cmd_entry) + len);
+	if (!q->secrets)
+		q->secrets = secrets_create();
+	return q->secrets ? secrets_alloc(q->secrets, sizeof(struct cmd_entry) + len) : NULL;
 }
 
 int cmd_queue_push(
 	struct cmd_queue *q, const struct ipc_cmd_header *header, const void *body, size_t len)
 {
-	struct cmd_entry *e = malloc(sizeof(*e) + len);
+	struct cmd_entry *e = entry_alloc(q, header, len);
 
 	if (!e)
 		return -IPC_ERR_NOMEM;

@@ -10,10 +10,12 @@
  * only the bytes of its command and is wiped when it leaves.
  */
 struct cmd_entry;
+struct secrets;
 
 struct cmd_queue {
 	struct cmd_entry *first, **last;
 	uint32_t n;
+	struct secrets *secrets; /* SAs' commands carry keys; made with the first one */
 };
 
 void cmd_queue_init(struct cmd_queue *q);

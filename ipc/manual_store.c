@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "ipc/layout.h"
+#include "shared/secret.h"
 #include "shared/siphash.h"
-#include "shared/wipe.h"
 
 #define MANUAL_MAGIC 0x504e4d53u /* "PNMS" */
 #define MANUAL_MAX_LEN (256u << 20)
@@ -38,6 +38,7 @@ struct manual_store {
 	struct item *first, **last;
 	size_t n;
 	char *path, *temp;
+	struct secrets *secrets; /* the items: SAs come with their keys */
 };
 
 int manual_store_create(struct manual_store **out, const char *path)
@@ -48,7 +49,8 @@ int manual_store_create(struct manual_store **out, const char *path)
 		return -IPC_ERR_NOMEM;
 	m->last = &m->first;
 	m->path = strdup(path);
-	if (!m->path || asprintf(&m->temp, "%s.new", path) < 0) {
+	m->secrets = secrets_create();
+	if (!m->path || !m->secrets || asprintf(&m->temp, "%s.new", path) < 0) {
 		m->temp = NULL;
 		manual_store_destroy(m);
 		return -IPC_ERR_NOMEM;
@@ -65,8 +67,7 @@ static void item_remove(struct manual_store *m, struct item **at)
 	if (!item->next)
 		m->last = at;
 	m->n--;
-	wipe(item->body, item->len);
-	free(item);
+	secrets_free(m->secrets, item, sizeof(*item) + item->len);
 }
 
 void manual_store_destroy(struct manual_store *m)
@@ -77,6 +78,7 @@ void manual_store_destroy(struct manual_store *m)
 		item_remove(m, &m->first);
 	free(m->path);
 	free(m->temp);
+	secrets_destroy(m->secrets);
 	free(m);
 }
 
@@ -123,7 +125,7 @@ int manual_store_put(struct manual_store *m, uint32_t type, const void *body)
 
 	if (len == 0)
 		return -IPC_ERR_INVALID;
-	item = malloc(sizeof(*item) + len);
+	item = secrets_alloc(m->secrets, sizeof(*item) + len);
 	if (!item)
 		return -IPC_ERR_NOMEM;
 	item->next = NULL;
@@ -279,7 +281,7 @@ static int file_load(struct manual_store *m, int fd)
 		return -IPC_ERR_VERSION;
 	if (h.len > MANUAL_MAX_LEN || (uint64_t)st.st_size != sizeof(h) + h.len)
 		return -IPC_ERR_INVALID;
-	data = malloc(h.len + 1);
+	data = secret_pages_alloc(h.len + 1);
 	if (!data)
 		return -IPC_ERR_NOMEM;
 	err = read_all(fd, data, h.len);
@@ -287,8 +289,7 @@ static int file_load(struct manual_store *m, int fd)
 		err = -IPC_ERR_INVALID;
 	if (err == 0)
 		err = items_parse(m, data, h.len, h.n_entries);
-	wipe(data, h.len);
-	free(data);
+	secret_pages_free(data, h.len + 1);
 	return err;
 }
 
@@ -351,7 +352,7 @@ int manual_store_save(struct manual_store *m)
 		h.len += sizeof(struct item_header) + i->len;
 	if (h.len > MANUAL_MAX_LEN)
 		return -IPC_ERR_FULL;
-	data = p = malloc(h.len + 1);
+	data = p = secret_pages_alloc(h.len + 1);
 	if (!data)
 		return -IPC_ERR_NOMEM;
 	for (struct item *i = m->first; i; i = i->next) {
@@ -365,7 +366,6 @@ int manual_store_save(struct manual_store *m)
 	err = file_write(m->temp, &h, data);
 	if (err == 0 && rename(m->temp, m->path) < 0)
 		err = -IPC_ERR_SYS;
-	wipe(data, h.len);
-	free(data);
+	secret_pages_free(data, h.len + 1);
 	return err;
 }

@@ -7,6 +7,7 @@
 
 #include "ipc/inflight.h"
 #include "ipc/punt.h"
+#include "shared/secret.h"
 #include "shared/wipe.h"
 
 /* An event as it will lie in a slot, without the zeros behind it. */
@@ -71,7 +72,8 @@ static int tables_make(struct ipc_server *s, const struct ipc_server_config *cfg
 int ipc_server_create(struct ipc_server **out, const struct ipc_peer *peer,
 	const struct ipc_hello *hello, const struct ipc_server_config *cfg)
 {
-	struct ipc_server *s = calloc(1, sizeof(*s));
+	/* Commands carry keys. */
+	struct ipc_server *s = secret_pages_alloc(sizeof(*s));
 	int err;
 
 	if (!s)
@@ -122,8 +124,7 @@ void ipc_server_destroy(struct ipc_server *s)
 		if (fd >= 0)
 			close(fd);
 	}
-	wipe(&s->cmd, sizeof(s->cmd));
-	free(s);
+	secret_pages_free(s, sizeof(*s));
 }
 
 int ipc_server_socket_fd(const struct ipc_server *s)

@@ -7,9 +7,24 @@
 
 #include "shared/wipe.h"
 
+/* An address sanitizer shall see what is done with freed objects here too. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define IS_WATCHED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define IS_WATCHED 1
+#endif
+#ifdef IS_WATCHED
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, len) ((void)(p), (void)(len))
+#define ASAN_UNPOISON_MEMORY_REGION(p, len) ((void)(p), (void)(len))
+#endif
+
 #define STEP 16          /* object sizes are multiples of it */
-#define CLASSES 64       /* of up to 1024 bytes; longer ones have pages of their own */
-#define SLAB_LEN 16384   /* pages are taken so many bytes at a time */
+#define CLASSES 256      /* of up to 4096 bytes; longer ones have pages of their own */
+#define SLAB_LEN 65536   /* taken at a time; what is not used yet costs addresses only */
 #define SLAB_HEADER STEP /* a slab begins with the link to the next one */
 
 struct object {
@@ -22,7 +37,7 @@ struct slab {
 
 struct secrets {
 	struct slab *slabs;
-	struct object *unused[CLASSES];
+	struct object *first[CLASSES], *last[CLASSES]; /* unused, longest unused first */
 	uint8_t *fresh; /* what no object has used yet, of the newest slab */
 	size_t fresh_len;
 };
@@ -84,6 +99,7 @@ void secrets_destroy(struct secrets *s)
 		struct slab *slab = s->slabs;
 
 		s->slabs = slab->next;
+		ASAN_UNPOISON_MEMORY_REGION(slab, SLAB_LEN);
 		secret_pages_free(slab, SLAB_LEN);
 	}
 	free(s);
@@ -108,6 +124,7 @@ static void *fresh_take(struct secrets *s, size_t size)
 		s->slabs = slab;
 		s->fresh = (uint8_t *)slab + SLAB_HEADER;
 		s->fresh_len = SLAB_LEN - SLAB_HEADER;
+		ASAN_POISON_MEMORY_REGION(s->fresh, s->fresh_len);
 	}
 	at = s->fresh;
 	s->fresh += size;
@@ -122,18 +139,39 @@ void *secrets_alloc(struct secrets *s, size_t len)
 
 	if (class >= CLASSES)
 		return secret_pages_alloc(len);
-	o = s->unused[class];
-	if (!o)
-		return fresh_take(s, (class + 1) * STEP);
-	s->unused[class] = o->next;
+	o = s->first[class];
+	if (!o) {
+		o = fresh_take(s, (class + 1) * STEP);
+		if (o)
+			ASAN_UNPOISON_MEMORY_REGION(o, len);
+		return o;
+	}
+	ASAN_UNPOISON_MEMORY_REGION(o, sizeof(*o));
+	s->first[class] = o->next;
 	o->next = NULL;
+	ASAN_POISON_MEMORY_REGION(o, sizeof(*o));
+	ASAN_UNPOISON_MEMORY_REGION(o, len);
 	return o;
+}
+
+static void unused_append(struct secrets *s, size_t class, struct object *o)
+{
+	struct object *last = s->last[class];
+
+	if (s->first[class]) {
+		ASAN_UNPOISON_MEMORY_REGION(last, sizeof(*last));
+		last->next = o;
+		ASAN_POISON_MEMORY_REGION(last, sizeof(*last));
+	} else {
+		s->first[class] = o;
+	}
+	s->last[class] = o;
+	ASAN_POISON_MEMORY_REGION(o, (class + 1) * STEP);
 }
 
 void secrets_free(struct secrets *s, void *p, size_t len)
 {
 	size_t class = class_of(len);
-	struct object *o = p;
 
 	if (!p)
 		return;
@@ -142,6 +180,5 @@ void secrets_free(struct secrets *s, void *p, size_t len)
 		return;
 	}
 	wipe(p, len);
-	o->next = s->unused[class];
-	s->unused[class] = o;
+	unused_append(s, class, p);
 }

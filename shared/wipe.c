@@ -9,6 +9,13 @@ void wipe(void *secret, size_t len)
 		explicit_bzero(secret, len);
 }
 
+void __attribute__((noinline)) wipe_stack(void)
+{
+	uint8_t below[128 * 1024];
+
+	wipe(below, sizeof(below));
+}
+
 bool ct_equal(const void *a, const void *b, size_t len)
 {
 	const volatile uint8_t *left = a, *right = b;

@@ -6,7 +6,7 @@
 
 #include "controlplane/ike/engine_private.h"
 #include "controlplane/ike/ike_sa.h"
-#include "shared/wipe.h"
+#include "shared/secret.h"
 
 static struct ts_pair *copy_pairs(const struct ts_pairs *pairs)
 {
@@ -41,7 +41,7 @@ static void set_lifetimes(struct ike_engine *engine, struct child_sa *child)
 struct child_sa *child_create(
 	struct ike_engine *engine, struct ike_sa *sa, const struct child_params *params)
 {
-	struct child_sa *child = calloc(1, sizeof(*child));
+	struct child_sa *child = secrets_alloc(engine->secrets, sizeof(*child));
 
 	if (!child)
 		return NULL;
@@ -76,8 +76,7 @@ struct child_sa *child_create(
 	return child;
 fail:
 	free(child->pairs);
-	wipe(child, sizeof(*child));
-	free(child);
+	secrets_free(engine->secrets, child, sizeof(*child));
 	return NULL;
 }
 
@@ -130,8 +129,7 @@ void child_free(struct ike_engine *engine, struct child_sa *child)
 	handle_map_remove(&engine->child_by_handle, 0, child->handle_in);
 	handle_map_remove(&engine->child_by_handle, 0, child->handle_out);
 	free(child->pairs);
-	wipe(child, sizeof(*child));
-	free(child);
+	secrets_free(engine->secrets, child, sizeof(*child));
 }
 
 void child_remove(struct ike_engine *engine, struct child_sa *child, const char *why)

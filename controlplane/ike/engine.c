@@ -6,8 +6,8 @@
 #include "controlplane/ike/engine_private.h"
 #include "controlplane/ike/ike_sa.h"
 #include "controlplane/ike/policy_select.h"
+#include "shared/secret.h"
 #include "shared/siphash.h"
-#include "shared/wipe.h"
 
 enum { COOKIE_EPOCH_MS = 120 * 1000 };
 
@@ -35,7 +35,7 @@ static void default_limits(struct ike_limits *l)
 
 struct ike_engine *ike_engine_create(const struct ike_engine_params *params)
 {
-	struct ike_engine *engine = calloc(1, sizeof(*engine));
+	struct ike_engine *engine = secret_pages_alloc(sizeof(*engine));
 
 	if (!engine)
 		return NULL;
@@ -47,9 +47,10 @@ struct ike_engine *ike_engine_create(const struct ike_engine_params *params)
 	engine->is_passive = params->start_passive;
 	engine->rng = (struct ike_random){rng_fn, engine};
 	engine->msg = calloc(1, sizeof(*engine->msg));
-	engine->plain = malloc(IKE_MESSAGE_MAX);
-	engine->scratch = malloc(IKE_MESSAGE_MAX);
-	if (!engine->msg || !engine->plain || !engine->scratch) {
+	engine->plain = secret_pages_alloc(IKE_MESSAGE_MAX);
+	engine->scratch = secret_pages_alloc(IKE_MESSAGE_MAX);
+	engine->secrets = secrets_create();
+	if (!engine->msg || !engine->secrets || !engine->plain || !engine->scratch) {
 		ike_engine_destroy(engine);
 		return NULL;
 	}
@@ -95,14 +96,10 @@ void ike_engine_destroy(struct ike_engine *engine)
 	policy_index_fini(&engine->policies);
 	free(engine->runs);
 	free(engine->msg);
-	if (engine->plain)
-		wipe(engine->plain, IKE_MESSAGE_MAX);
-	if (engine->scratch)
-		wipe(engine->scratch, IKE_MESSAGE_MAX);
-	free(engine->plain);
-	free(engine->scratch);
-	wipe(engine, sizeof(*engine));
-	free(engine);
+	secret_pages_free(engine->plain, IKE_MESSAGE_MAX);
+	secret_pages_free(engine->scratch, IKE_MESSAGE_MAX);
+	secrets_destroy(engine->secrets);
+	secret_pages_free(engine, sizeof(*engine));
 }
 
 uint64_t engine_handle(struct ike_engine *engine)

@@ -72,6 +72,7 @@ struct ike_engine {
 	bool are_held_known; /* espd has told what an earlier engine left there */
 	uint64_t now_ms, wall_s;
 	struct ike_actions *out; /* during a step */
+	struct secrets *secrets; /* IKE and child SAs, with their keys */
 
 	uint64_t next_handle, next_command, next_serial;
 	uint64_t down_since_ms;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "controlplane/ike/engine_private.h"
+#include "shared/secret.h"
 #include "shared/wipe.h"
 
 const char *ike_sa_state_str(enum ike_sa_state state)
@@ -46,7 +47,7 @@ struct ike_sa *ike_sa_create_with(struct ike_engine *engine, bool is_initiator, 
 {
 	if (engine->n_sas >= engine->p.limits.max_ike_sas)
 		return NULL;
-	struct ike_sa *sa = calloc(1, sizeof(*sa));
+	struct ike_sa *sa = secrets_alloc(engine->secrets, sizeof(*sa));
 
 	if (!sa)
 		return NULL;
@@ -58,7 +59,7 @@ struct ike_sa *ike_sa_create_with(struct ike_engine *engine, bool is_initiator, 
 	sa->is_initiator = is_initiator;
 	*(is_initiator ? &sa->spi_i : &sa->spi_r) = spi;
 	if (ike_sa_index(sa, spi) < 0) {
-		free(sa);
+		secrets_free(engine->secrets, sa, sizeof(*sa));
 		return NULL;
 	}
 	sa->timer.kind = TIMER_SA;
@@ -257,8 +258,7 @@ void ike_sa_free(struct ike_sa *sa)
 	ike_handshake_destroy(engine, sa->handshake);
 	ike_cipher_wipe(&sa->in);
 	ike_cipher_wipe(&sa->out);
-	wipe(sa, sizeof(*sa));
-	free(sa);
+	secrets_free(engine->secrets, sa, sizeof(*sa));
 }
 
 void ike_sa_collect(struct ike_engine *engine)

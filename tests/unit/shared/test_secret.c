@@ -40,8 +40,8 @@ static const struct {
 	{20, 16, "AES-128 and a salt"},
 	{64, 16, "AES-256 and HMAC-SHA-256"},
 	{144, 16, "the longest pair of keys"},
-	{1024, 16, "the largest object that shares pages"},
-	{1025, 4096, "pages of its own"},
+	{4096, 16, "the largest object that shares pages"},
+	{4097, 4096, "pages of its own"},
 	{100000, 4096, "many pages"},
 };
 
