@@ -11,6 +11,7 @@
 #include "controlplane/ike/auth_blob.h"
 #include "controlplane/ike/prf.h"
 #include "controlplane/ike/wire_error.h"
+#include "shared/secret.h"
 #include "shared/wipe.h"
 
 struct psk {
@@ -25,14 +26,21 @@ struct keyring {
 	EVP_PKEY *private_key; /* or NULL */
 	struct psk *psks;
 	size_t n_psks;
+	struct secrets *secrets; /* the PSKs' data */
 };
 
 struct keyring *keyring_create(uint32_t version)
 {
 	struct keyring *ring = calloc(1, sizeof(*ring));
 
-	if (ring)
-		ring->version = version;
+	if (!ring)
+		return NULL;
+	ring->version = version;
+	ring->secrets = secrets_create();
+	if (!ring->secrets) {
+		free(ring);
+		return NULL;
+	}
 	return ring;
 }
 
@@ -40,11 +48,8 @@ void keyring_destroy(struct keyring *ring)
 {
 	if (!ring)
 		return;
-	for (size_t i = 0; i < ring->n_psks; i++) {
-		wipe(ring->psks[i].data, ring->psks[i].len);
-		free(ring->psks[i].data);
-	}
 	free(ring->psks);
+	secrets_destroy(ring->secrets);
 	EVP_PKEY_free(ring->private_key);
 	free(ring);
 }
@@ -81,7 +86,7 @@ int keyring_psk_add(struct keyring *ring, uint32_t policy_number, const uint8_t 
 		return -1;
 	ring->psks = more;
 	more += ring->n_psks;
-	*more = (struct psk){policy_number, len, malloc(len)};
+	*more = (struct psk){policy_number, len, secrets_alloc(ring->secrets, len)};
 	if (!more->data)
 		return -1;
 	memcpy(more->data, psk, len);

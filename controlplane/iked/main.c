@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "controlplane/iked/child.h"
+#include "controlplane/iked/crypto_memory.h"
 #include "controlplane/iked/parent.h"
 #include "ipc/paths.h"
 
@@ -191,6 +192,10 @@ int main(int argc, char **argv)
 	struct ike_id local_id;
 	char name[HOST_NAME_MAX + 1];
 
+	if (crypto_memory_hide() < 0) {
+		fprintf(stderr, "penstock-iked: no memory for keys\n");
+		return 1;
+	}
 	switch (options_parse(argc, argv, &o)) {
 	case IKED_KEY:
 		return key_main();

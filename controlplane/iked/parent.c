@@ -109,6 +109,7 @@ static int host_key_prepare(struct parent *p)
 {
 	int result = keydir_first_start(KEYDIR_DEFAULT);
 
+	wipe_stack(); /* libraries leave pieces of what they make */
 	if (result == 1)
 		log_info(&p->log, "made an RSA-2048 key pair: %s/private/local.key, %s/local.pub",
 			KEYDIR_DEFAULT, KEYDIR_DEFAULT);
@@ -163,6 +164,10 @@ int parent_main(const struct iked_options *options, struct ike_config *config,
 	}
 	if (host_key_prepare(&p) < 0 || parent_ctl_listen(&p) < 0)
 		goto out;
+	if (privs_parent() < 0) {
+		log_error(&p.log, "cannot limit what the parent may do: %s", strerror(errno));
+		goto out;
+	}
 	if (parent_spawn_all(&p) < 0) {
 		log_error(&p.log, "cannot start the processes: %s", strerror(errno));
 		goto out;

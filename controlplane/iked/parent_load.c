@@ -144,6 +144,8 @@ static int private_key_send(struct parent *p)
 void parent_load_begin(struct parent *p, struct ike_config *config, const char *path,
 	bool has_client, uint64_t ctl_serial)
 {
+	int sent;
+
 	p->load = (struct parent_load){
 		.stage = LOAD_KEYS,
 		.has_client = has_client,
@@ -153,7 +155,9 @@ void parent_load_begin(struct parent *p, struct ike_config *config, const char *
 	};
 	snprintf(p->load.path, sizeof(p->load.path), "%s", path);
 	parent_send(p, IKED_KEY, MSG_KEY_BEGIN, 0, &p->load.version, sizeof(p->load.version), -1);
-	if (private_key_send(p) < 0) {
+	sent = private_key_send(p);
+	wipe_stack(); /* libraries leave pieces of what they read */
+	if (sent < 0) {
 		parent_load_abort(p, "private/local.key cannot be used");
 		return;
 	}
@@ -250,6 +254,7 @@ void parent_load_engine_done(struct parent *p, const struct imsg *msg)
 	p->version = p->load.version;
 	p->load.config = NULL;
 	memcpy(p->conf_path, p->load.path, sizeof(p->conf_path));
+	wipe_stack(); /* registers held pieces too, and were saved there meanwhile */
 	log_debug(&p->log, "%s: loaded, %zu policies", p->conf_path, p->config->n_policies);
 	if (p->load.has_client)
 		parent_ctl_done(p, p->load.ctl_serial, 0);

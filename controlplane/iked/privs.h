@@ -31,5 +31,12 @@ int privs_protect_memory(void);
  */
 int privs_drop(const struct privs_user *user);
 
+/*
+ * The parent, once its own files and sockets are there and before it has children: gives up the
+ * capabilities that neither it nor a child on its way down needs, and the system calls
+ * (seccomp_parent.c). 0 or -1 with errno.
+ */
+int privs_parent(void);
+
 /* The role's list of system calls (seccomp.c); anything else ends the process. 0 or -1. */
 int privs_seccomp(enum iked_role role);

@@ -21,7 +21,8 @@ static const int common[] = {
 	NR(munmap),
 	NR(mremap),
 	NR(madvise),
-	NR(futex), /* locks inside libcrypto and libc */
+	NR(mlock2), /* keys: shared/secret.h */
+	NR(futex),  /* locks inside libcrypto and libc */
 	NR(clock_gettime),
 	NR(gettimeofday),
 	NR(time),
