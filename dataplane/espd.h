@@ -8,6 +8,8 @@
 #include "dataplane/grace.h"
 #include "dataplane/kernel.h"
 #include "dataplane/loop.h"
+#include "dataplane/net_helper.h"
+#include "dataplane/privileges.h"
 #include "dataplane/worker.h"
 #include "ipc/attach.h"
 #include "ipc/messages.h"
@@ -78,7 +80,10 @@ struct espd {
 	struct ipc_listener listener;
 	struct session sessions[SESSIONS_MAX];
 	struct greeting *greetings;
-	uint32_t iked_uid, gid;
+	struct privileges_user user;
+	struct sandbox_set sandbox;
+	struct net_helper net;
+	int exit_status;
 	struct readiness ready;
 	struct ipc_steer steer;
 	bool has_steer, is_pinned_foreground;
@@ -122,7 +127,6 @@ void punt_keepalive(struct espd *e, const struct path *p);
 
 /* setup.c: from the configuration to running workers. 0 or -1 with a text. */
 int setup_dataplane(struct espd *e, char *err, size_t cap);
-int setup_run_dir(struct espd *e, char *err, size_t cap);
 int setup_workers(struct espd *e, char *err, size_t cap);
 int setup_control(struct espd *e, char *err, size_t cap);
 void setup_stop(struct espd *e);

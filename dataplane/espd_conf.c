@@ -18,6 +18,7 @@ void espd_config_init(struct espd_config *config)
 		.max_flows = 65536,
 		.wait_for_iked = true,
 		.run_dir = strdup("/run/penstock"),
+		.user = strdup("_espd"),
 	};
 	for (size_t i = 0; i < ESPD_WORKERS_MAX; i++)
 		config->cpus[i] = ESPD_WORKER_ANY_CPU;
@@ -36,6 +37,7 @@ void espd_config_fini(struct espd_config *config)
 	free(config->hugepages_path);
 	free(config->eal_args);
 	free(config->run_dir);
+	free(config->user);
 	memset(config, 0, sizeof(*config));
 }
 
@@ -65,7 +67,7 @@ int espd_conf_parse(const char *path, const struct conf_options *options,
 	size_t before = diags->n_errors;
 
 	espd_config_init(config);
-	if (!config->run_dir || arena_run(&p.arena, parse, &p) < 0)
+	if (!config->run_dir || !config->user || arena_run(&p.arena, parse, &p) < 0)
 		conf_error(diags, &(struct conf_pos){.file = path}, "out of memory");
 	conf_lexer_take_files(&p.lx, &config->files, &config->n_files);
 	arena_fini(&p.arena);
@@ -273,5 +275,6 @@ void espd_conf_print(const struct espd_config *c, FILE *out)
 		fprintf(out, "hugepages %s\n", c->hugepages == ESPD_HUGE_NO ? "no" : "auto");
 	print_text("eal-args", c->eal_args, out);
 	print_text("run-dir", c->run_dir, out);
+	print_text("user", c->user, out);
 	fprintf(out, "idle %s\n", c->idle == ESPD_IDLE_SPIN ? "spin" : "adaptive");
 }

@@ -50,6 +50,7 @@ struct espd_config {
 	char *hugepages_path; /* with ESPD_HUGE_PATH */
 	char *eal_args;       /* split at blanks, appended last; NULL: none */
 	char *run_dir;        /* default /run/penstock */
+	char *user;           /* whose rights remain after set-up; default _espd */
 	enum espd_idle idle;
 	char **files;
 	size_t n_files;

@@ -79,7 +79,7 @@ statement: port
 	}
 	| EAL_ARGS string { espd_string(parser, &C->eal_args, &$2, "eal-args", false); }
 	| RUN_DIR QUOTED { espd_string(parser, &C->run_dir, &$2, "run-dir", true); }
-	| USER string { espd_refuse(parser, &@1, "user", "no such line: the user is kept"); }
+	| USER string { espd_string(parser, &C->user, &$2, "user", false); }
 	| IDLE SPIN { C->idle = ESPD_IDLE_SPIN; }
 	| IDLE ADAPTIVE { C->idle = ESPD_IDLE_ADAPTIVE; }
 	| PUNT PORTS

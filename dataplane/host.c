@@ -100,7 +100,7 @@ static void neigh_wait(struct espd *e, struct rte_mbuf *m)
 	for (unsigned int i = 0; i < e->n_waiting; i++)
 		same += e->waiting[i].ifindex == meta->ifindex &&
 			addr_equal(&e->waiting[i].addr, &meta->gateway);
-	kernel_neigh_probe(e->kernel, meta->ifindex, &meta->gateway);
+	net_helper_probe(&e->net, meta->ifindex, &meta->gateway);
 	if (same >= NEIGH_WAIT_EACH || e->n_waiting == NEIGH_WAITING_MAX) {
 		rte_pktmbuf_free(m);
 		e->n.neigh_full++;

@@ -258,11 +258,3 @@ void kernel_addrs_each(struct kernel *k,
 	for (size_t i = 0; i < k->n_addrs; i++)
 		fn(ctx, &k->addrs[i].local.addr, k->addrs[i].ifindex);
 }
-
-void kernel_neigh_probe(struct kernel *k, uint32_t ifindex, const struct ip_addr *a)
-{
-	int rc = netlink_neigh_probe(k->nl, ifindex, a);
-
-	if (rc < 0)
-		log_debug(k->log, "neighbour probe: %s", strerror(-rc));
-}

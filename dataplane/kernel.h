@@ -41,5 +41,3 @@ void kernel_path_resolve(struct kernel *k, struct path *p, struct pmtu *pmtu);
 /* Calls fn for each local address there is. */
 void kernel_addrs_each(struct kernel *k,
 	void (*fn)(void *ctx, const struct ip_addr *a, uint32_t ifindex), void *ctx);
-/* Asks for a neighbour, at most once a second each. */
-void kernel_neigh_probe(struct kernel *k, uint32_t ifindex, const struct ip_addr *a);

@@ -13,6 +13,7 @@
 #include "dataplane/keys.h"
 #include "dataplane/nft_check.h"
 #include "dataplane/privileges.h"
+#include "dataplane/run_dir.h"
 #include "shared/notify.h"
 
 static void usage(void)
@@ -208,6 +209,43 @@ static void k_neigh(void *ctx, uint32_t ifindex, const struct ip_addr *a, bool i
 	host_neigh(ctx, ifindex, a, is_known);
 }
 
+/* Without it no neighbour is found any more: the next start makes a new one. */
+static void net_helper_gone(void *ctx, int fd, uint32_t events)
+{
+	struct espd *e = ctx;
+
+	(void)events;
+	log_error(&e->log, "the net helper, process %d, has ended: stopping", (int)e->net.pid);
+	loop_fd_remove(e->loop, fd);
+	e->exit_status = 1;
+	loop_stop(e->loop);
+}
+
+/* What needs root: devices, TAPs, netlink, the threads as DPDK makes them. */
+static int privileged_start(struct espd *e, const struct kernel_ops *kops, char *err, size_t cap)
+{
+	const char *devices[ESPD_PORTS_MAX];
+	int rc;
+
+	for (size_t i = 0; i < e->conf.n_ports; i++)
+		devices[i] = e->conf.ports[i].device;
+	rc = sandbox_build(&e->sandbox, devices, e->conf.n_ports);
+	if (rc < 0) {
+		snprintf(err, cap, "lists of system calls: %s", strerror(-rc));
+		return -1;
+	}
+	if (privileges_user_find(e->conf.user, &e->user, err, cap) < 0 ||
+		net_helper_start(&e->net, &e->user, &e->sandbox, err, cap) < 0 ||
+		run_dir_prepare(e->conf.run_dir, e->user.uid, err, cap) < 0 ||
+		setup_dataplane(e, err, cap) < 0)
+		return -1;
+	e->kernel = kernel_create(&e->dp, e->grace, kops, &e->log, err, cap);
+	if (!e->kernel || setup_workers(e, err, cap) < 0)
+		return -1;
+	nft_check(&e->log);
+	return privileges_user_change(&e->user, 0, err, cap);
+}
+
 static int start(struct espd *e, char *err, size_t cap)
 {
 	const struct kernel_ops kops = {
@@ -219,19 +257,16 @@ static int start(struct espd *e, char *err, size_t cap)
 	};
 	const struct loop_hook hook = {.poll = turn, .sleep = sleeping, .ctx = e};
 
-	if (setup_run_dir(e, err, cap) < 0 || setup_dataplane(e, err, cap) < 0)
-		return -1;
-	e->kernel = kernel_create(&e->dp, e->grace, &kops, &e->log, err, cap);
-	if (!e->kernel || setup_control(e, err, cap) < 0)
+	if (privileged_start(e, &kops, err, cap) < 0 || setup_control(e, err, cap) < 0)
 		return -1;
 	e->debug = debug_create(e, err, cap);
 	e->keys = keys_create(e, err, cap);
-	if (!e->debug || !e->keys || owners_listen(e, err, cap) < 0 ||
-		setup_workers(e, err, cap) < 0)
+	if (!e->debug || !e->keys || owners_listen(e, err, cap) < 0)
 		return -1;
 	if (host_start(e) < 0 ||
 		loop_fd_add(e->loop, kernel_fd(e->kernel), EPOLLIN, kernel_ready, e) < 0 ||
 		loop_fd_add(e->loop, e->dp.main_fd, EPOLLIN, main_woken, e) < 0 ||
+		loop_fd_add(e->loop, e->net.fd, EPOLLIN, net_helper_gone, e) < 0 ||
 		loop_timer_add(e->loop, 1000, each_second, e) < 0 ||
 		loop_timer_add(e->loop, 20, each_tick, e) < 0) {
 		snprintf(err, cap, "event loop: %s", strerror(errno));
@@ -272,6 +307,17 @@ static void readiness_init(struct espd *e)
 		log_info(&e->log, "nothing is forwarded until iked has told its flows and SAs");
 }
 
+static int end(struct espd *e)
+{
+	int status = e->exit_status;
+
+	loop_destroy(e->loop);
+	sandbox_free(&e->sandbox);
+	espd_config_fini(&e->conf);
+	free(e);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct espd *e = calloc(1, sizeof(*e));
@@ -307,15 +353,11 @@ int main(int argc, char **argv)
 		log_error(&e->log, "%s", err);
 		return 1;
 	}
-	nft_check(&e->log);
-	privileges_drop(&e->log);
+	privileges_drop(&e->user, &e->sandbox, e->net.pid, &e->log);
 	readiness_init(e);
 	if (notify_send("READY=1") < 0)
 		log_warn(&e->log, "NOTIFY_SOCKET: %s", strerror(errno));
 	loop_run(e->loop);
 	setup_stop(e);
-	loop_destroy(e->loop);
-	espd_config_fini(&e->conf);
-	free(e);
-	return 0;
+	return end(e);
 }

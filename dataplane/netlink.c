@@ -37,6 +37,12 @@ static int events_open(struct netlink *nl)
 	return 0;
 }
 
+static int requests_open(struct netlink *nl)
+{
+	nl->requests = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	return nl->requests ? mnl_socket_bind(nl->requests, 0, MNL_SOCKET_AUTOPID) : -1;
+}
+
 struct netlink *netlink_create(const struct netlink_ops *ops)
 {
 	struct netlink *nl = calloc(1, sizeof(*nl));
@@ -47,8 +53,7 @@ struct netlink *netlink_create(const struct netlink_ops *ops)
 	nl->ops = *ops;
 	if (events_open(nl) < 0)
 		goto fail;
-	nl->requests = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (!nl->requests || mnl_socket_bind(nl->requests, 0, MNL_SOCKET_AUTOPID) < 0)
+	if (requests_open(nl) < 0)
 		goto fail;
 	return nl;
 fail:
@@ -56,6 +61,17 @@ fail:
 	netlink_destroy(nl);
 	errno = saved;
 	return NULL;
+}
+
+struct netlink *netlink_create_requests(void)
+{
+	struct netlink *nl = calloc(1, sizeof(*nl));
+
+	if (nl && requests_open(nl) < 0) {
+		netlink_destroy(nl);
+		return NULL;
+	}
+	return nl;
 }
 
 void netlink_destroy(struct netlink *nl)

@@ -50,6 +50,8 @@ struct netlink_ops {
 
 /* NULL with errno set. No event is told before netlink_dump. */
 struct netlink *netlink_create(const struct netlink_ops *ops);
+/* For requests alone: no events are read. */
+struct netlink *netlink_create_requests(void);
 void netlink_destroy(struct netlink *nl);
 int netlink_fd(const struct netlink *nl); /* readable: call netlink_read */
 /* Tells all there is: links, addresses, neighbours, routes. 0 or -errno. */
@@ -75,3 +77,5 @@ int netlink_route_get(struct netlink *nl, const struct ip_addr *dst, const struc
 int netlink_drop_all(struct netlink *nl, uint32_t ifindex, bool is_egress);
 int netlink_drop_all_remove(struct netlink *nl, uint32_t ifindex);
 int netlink_link_set_up(struct netlink *nl, uint32_t ifindex);
+/* Takes an XDP program off the device. 0 or -errno. */
+int netlink_xdp_detach(struct netlink *nl, uint32_t ifindex);

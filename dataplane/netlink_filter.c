@@ -95,3 +95,21 @@ int netlink_link_set_up(struct netlink *nl, uint32_t ifindex)
 	ifi->ifi_change = IFF_UP;
 	return netlink_request(nl, nlh, NULL, NULL);
 }
+
+int netlink_xdp_detach(struct netlink *nl, uint32_t ifindex)
+{
+	char buf[NETLINK_REQUEST_LEN];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifi;
+	struct nlattr *xdp;
+
+	nlh->nlmsg_type = RTM_SETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	memset(ifi, 0, sizeof(*ifi));
+	ifi->ifi_index = (int)ifindex;
+	xdp = mnl_attr_nest_start(nlh, IFLA_XDP);
+	mnl_attr_put_u32(nlh, IFLA_XDP_FD, (uint32_t)-1);
+	mnl_attr_nest_end(nlh, xdp);
+	return netlink_request(nl, nlh, NULL, NULL);
+}

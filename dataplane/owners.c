@@ -159,12 +159,10 @@ static void greeting_ready(void *ctx, int fd, uint32_t events)
 {
 	struct greeting *g = ctx;
 	struct espd *e = g->espd;
-	const struct ipc_attach_rule rules[] = {
-		{.uid = geteuid(), .owner_kind = IPC_OWNER_IPSECCTL},
-		{.uid = geteuid(), .owner_kind = IPC_OWNER_ENGINE},
+	/* Root alone: iked's parent connects for its engines. */
+	static const struct ipc_attach_rule rules[] = {
 		{.uid = 0, .owner_kind = IPC_OWNER_IPSECCTL},
 		{.uid = 0, .owner_kind = IPC_OWNER_ENGINE},
-		{.uid = e->iked_uid, .owner_kind = IPC_OWNER_ENGINE},
 	};
 	struct ipc_peer peer = g->peer;
 	struct ipc_hello hello;
@@ -218,7 +216,7 @@ int owners_listen(struct espd *e, char *err, size_t cap)
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/%s", e->conf.run_dir, ESPD_SOCKET);
-	rc = ipc_listener_open(&e->listener, path, 0660, (gid_t)e->gid);
+	rc = ipc_listener_open(&e->listener, path, 0660, e->user.view_gid);
 	if (rc == 0 && loop_fd_add(e->loop, e->listener.fd, EPOLLIN, listener_ready, e) < 0)
 		rc = -IPC_ERR_SYS;
 	if (rc < 0)

@@ -19,14 +19,19 @@
 
 #include "dataplane/netlink.h"
 
-bool port_is_pci(const struct port_config *c)
-{
-	return isxdigit((unsigned char)c->device[0]) && strchr(c->device, ':') != NULL;
-}
-
 static bool is_driver(const char *device, const char *driver)
 {
 	return strncmp(device, driver, strlen(driver)) == 0;
+}
+
+bool port_is_af_xdp(const char *device)
+{
+	return is_driver(device, "net_af_xdp");
+}
+
+bool port_is_pci(const struct port_config *c)
+{
+	return isxdigit((unsigned char)c->device[0]) && strchr(c->device, ':') != NULL;
 }
 
 const char *port_device_arg(
@@ -274,6 +279,8 @@ int port_release(const char *device, const char *tap, struct netlink *nl)
 	port_netdev_name(device, netdev);
 	ifindex = netdev[0] ? if_nametoindex(netdev) : 0;
 	rc = tap_remove(tap);
+	if (ifindex && port_is_af_xdp(device))
+		(void)netlink_xdp_detach(nl, ifindex);
 	if (ifindex) {
 		int drop = netlink_drop_all_remove(nl, ifindex);
 

@@ -56,6 +56,7 @@ struct port {
  */
 const char *port_device_arg(
 	const struct port_config *c, unsigned int n_workers, char *buf, size_t cap);
+bool port_is_af_xdp(const char *device);
 /* True if the device is a PCI address ("0000:03:00.0"). */
 bool port_is_pci(const struct port_config *c);
 /* The kernel's device in an af_packet or af_xdp argument ("iface=veth0"): "" if none. */

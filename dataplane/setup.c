@@ -1,8 +1,6 @@
 #include "dataplane/espd.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,28 +34,6 @@
 #define MEMORY_SA_KB 4      /* an SA at most */
 #define BIG_MBUFS 128       /* reassembled datagrams of up to 64 KiB */
 #define MANUAL_SA_MAX 4096
-
-int setup_run_dir(struct espd *e, char *err, size_t cap)
-{
-	const char *dir = e->conf.run_dir;
-	struct group *g = getgrnam("penstock");
-	struct passwd *p = getpwnam("_iked");
-	struct stat st;
-
-	e->gid = g ? g->gr_gid : (uint32_t)-1;
-	e->iked_uid = p ? p->pw_uid : geteuid();
-	if (mkdir(dir, 0755) < 0 && errno != EEXIST) {
-		snprintf(err, cap, "%s: %s", dir, strerror(errno));
-		return -1;
-	}
-	if (lstat(dir, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
-		(st.st_mode & 022)) {
-		snprintf(err, cap, "%s: must be a directory of ours that nobody else can write to",
-			dir);
-		return -1;
-	}
-	return 0;
-}
 
 static void port_config_fill(const struct espd_port_config *c, struct port_config *out)
 {
@@ -314,7 +290,7 @@ static int view_create(struct espd *e, char *err, size_t cap)
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/%s", e->conf.run_dir, ESPD_VIEW);
-	rc = view_writer_create(&e->view, path, &c, e->gid);
+	rc = view_writer_create(&e->view, path, &c, e->user.view_gid);
 	if (rc < 0)
 		snprintf(err, cap, "%s: %s", path, ipc_strerror(rc));
 	return rc;
@@ -387,7 +363,10 @@ void setup_stop(struct espd *e)
 		(void)tap_carrier_set(&e->dp.ports[i].tap, false);
 		tap_close(&e->dp.ports[i].tap);
 		port_stop(&e->dp.ports[i]);
+		if (port_is_af_xdp(e->conf.ports[i].device))
+			net_helper_xdp_detach(&e->net, e->dp.ports[i].netdev_ifindex);
 	}
+	net_helper_stop(&e->net);
 	view_writer_destroy(e->view);
 	espd_seq_close(e->seq);
 	manual_store_destroy(e->manual);

@@ -6,7 +6,8 @@
                                 198.51.100.254    198.51.100.1
 
 A Host has network, UTS and mount namespaces of its own: its own host name, /run, /var/run, /tmp
-stay apart from the machine's, and /etc is an overlay without the machine's iked and ipsec files.
+stay apart from the machine's, and /etc is an overlay without the machine's iked and ipsec files
+and with the users that an installation makes.
 All names begin with a prefix, so that several topologies live side by side. close() (also at
 exit and on a signal that raises) ends every process started in the hosts and takes the
 namespaces away.
@@ -75,6 +76,11 @@ class Host:
             mount -t tmpfs -o mode=755 tmpfs {self.dir}/layer
             mkdir {self.dir}/layer/up {self.dir}/layer/work {self.dir}/layer/etc
             mount -t overlay overlay -o lowerdir=/etc,upperdir={self.dir}/layer/up,workdir={self.dir}/layer/work /etc
+            for user in _espd:940 _penstock:941; do
+                grep -q "^${{user%:*}}:" /etc/passwd ||
+                    echo "${{user%:*}}:x:${{user#*:}}:${{user#*:}}::/var/empty:/usr/sbin/nologin" >> /etc/passwd
+            done
+            grep -q ^penstock: /etc/group || echo penstock:x:942: >> /etc/group
             rm -rf /etc/iked /etc/iked.conf /etc/ipsec.conf /etc/penstock
             mkdir -p /etc/penstock /etc/iked/private /etc/iked/pubkeys/fqdn
             echo '127.0.0.1 localhost' > /etc/hosts

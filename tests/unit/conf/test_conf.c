@@ -199,7 +199,6 @@ static const struct bad_row bad[] = {
 	{ESPD, "port averyverylongname device x", "1:6: port 'averyverylongname' with tap"},
 	{ESPD, "default drop", "1:9: unexpected 'drop', expected"},
 	{ESPD, "punt no", "1:6: punt no is not supported, expected punt ports"},
-	{ESPD, "default deny\nuser _espd", "2:1: user is not supported, expected no such line"},
 	{ESPD, "max-sa 1\nmbufs 1", "1:8: max-sa 1, expected 16 to"},
 	{ESPD, "hugepages \"huge\"", "1:11: hugepages 'huge', expected an absolute path"},
 	{ESPD, "port a device x mac 01:00:00:00:00:01", "1:21: mac '01:00:00:00:00:01', expected"},
@@ -260,6 +259,7 @@ static const struct good_row good[] = {
 	{ESPD, "port a device x mac \"02:00:00:00:00:0a\" queues 2 tap t",
 		"port \"a\" device \"x\" tap \"t\" mac \"02:00:00:00:00:0a\" queues 2\n", ""},
 	{ESPD, "workers 4\nworkers shared", "workers shared\n", ""},
+	{ESPD, "user gateway", "user \"gateway\"\n", ""},
 	{ESPD, "punt yes\nstrict-inbound no", "strict-inbound no\n", ""},
 	{ESPD, "port wan device \"net_tap0,iface=x\" mtu 1400",
 		"port \"wan\" device \"net_tap0,iface=x\" "
