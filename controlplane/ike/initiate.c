@@ -107,7 +107,7 @@ void initiate_due(struct ike_engine *engine, struct policy_run *run)
 	}
 	initiate_policy(engine, policy, NULL);
 	/* Not even begun, for want of memory or of room: an SA that ends tries again by itself. */
-	if (peer_is_host(policy) && !sa_of_policy(engine, run->number))
+	if (policy_peer_is_host(policy) && !ike_sa_of_policy(engine, run->number))
 		run_at(engine, run, engine->now_ms + ACTIVE_RETRY_MS);
 }
 
