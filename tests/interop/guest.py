@@ -5,14 +5,19 @@ and the programs that are asked for, with their libraries. The guest's eth0 is a
 namespace, bridged to one of its devices. Commands go over the serial console.
 
     with Guest(topology.internet, device="to2", address="198.51.100.1/24", router=...) as guest:
-        guest.run("ip xfrm state")
+        guest.shell("ip xfrm state | grep spi")
+
+It has run, write, read, start, stop and log as a Host of tests/system/netns.py has.
 """
+import base64
 import glob
 import gzip
 import os
 import queue
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +32,8 @@ MODULES = ("virtio_pci", "virtio_net", "esp4", "esp6", "xfrm_user", "authenc", "
            "des_generic", "seqiv", "echainiv", "dummy", "tunnel4", "xfrm_interface", "aesni_intel", "cmac", "drbg", "authencesn",
            "ghash_generic", "af_key")
 CACHE = os.path.join(tempfile.gettempdir(), "penstock-guest-kernel")
+# The console's line is 4096 bytes; longer commands go in pieces.
+LINE_MAX = 1000
 
 
 def kernel():
@@ -58,9 +65,9 @@ def module_files(modules, version):
     return files
 
 
-def copy_with_libraries(root, path):
+def copy_with_libraries(root, path, done):
     """A file at its place under root, with the shared libraries that it names."""
-    todo, done = [path], set()
+    todo = [path]
     while todo:
         item = todo.pop()
         if item in done:
@@ -73,27 +80,45 @@ def copy_with_libraries(root, path):
 
 
 INIT = r"""#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev /run /tmp /var/run /etc /root
+/bin/busybox mkdir -p /proc /sys /dev /run /tmp/logs /var /etc /root
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs run /run
+ln -s /run /var/run
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 for m in $(cat /modules/order); do insmod /modules/$m 2>/dev/null; done
+echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad
+echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
 ip link set lo up
 ip link set eth0 up
 @SETUP@
 stty -echo 2>/dev/null
-echo guest-ready
+printf '\nguest-ready\n'
 while read -r line; do
 	# busybox would take its own ip before the real one.
 	sh -c "ip() { /usr/bin/ip \"\$@\"; }; $line" </dev/null 2>&1
-	echo "guest-done $?"
+	printf '\nguest-done %s\n' $?
 done
 """
 
 
+class Process:
+    """What runs in the guest; the pid is the guest's."""
+
+    def __init__(self, guest, name, pid):
+        self.guest, self.name, self.pid = guest, name, pid
+        self.returncode = None
+
+    def poll(self):
+        running = self.guest.shell(f"grep -q '^State:.[^ZX]' /proc/{self.pid}/status", check=None) == 0
+        self.returncode = None if running else -1
+        return self.returncode
+
+
 class Guest:
-    def __init__(self, host, device, address, router=None, programs=(), files=(), mac="52:54:00:12:34:56"):
+    def __init__(self, host, device, address, router=None, programs=(), files=(), mac="52:54:00:12:34:56",
+                 memory=768):
         self.host = host
+        self.name = "guest"
         self.dir = tempfile.mkdtemp(prefix=f"{host.ns}-guest-")
         image, modules, version = kernel()
         setup = f"ip addr add {address} dev eth0"
@@ -108,7 +133,7 @@ class Guest:
         for dev in (bridge, tap):
             host.run("ip", "link", "set", dev, "up")
         command = host.command(
-            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "512", "-nographic",
+            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", memory, "-nographic",
             "-no-reboot", "-kernel", image, "-initrd", f"{self.dir}/initrd.gz",
             "-append", "console=ttyS0 quiet panic=1", "-netdev", f"tap,id=n,ifname={tap},script=no,downscript=no",
             "-device", f"virtio-net-pci,netdev=n,mac={mac}")
@@ -131,8 +156,9 @@ class Guest:
             order.append(name)
         with open(f"{root}/modules/order", "w") as f:
             f.write("\n".join(order) + "\n")
+        done = set()
         for program in (os.path.realpath(shutil.which("ip")), *programs):
-            copy_with_libraries(root, program)
+            copy_with_libraries(root, program, done)
         for path, text in files:
             os.makedirs(os.path.dirname(root + path), exist_ok=True)
             with open(root + path, "w") as f:
@@ -161,20 +187,64 @@ class Guest:
             if line is None:
                 raise RuntimeError("guest ended\n" + "\n".join(self.seen[-40:]))
             self.seen.append(line)
-            if word in line:
+            if line.startswith(word):
                 return got, line
             got.append(line)
 
-    def run(self, line, check=True, seconds=60):
-        """One line of shell; its output."""
-        assert "\n" not in line
+    def _line(self, line, seconds):
         self.proc.stdin.write(line + "\n")
         self.proc.stdin.flush()
         got, done = self._until("guest-done", seconds)
-        status = int(done.split()[-1])
+        return int(done.split()[-1]), "\n".join(got).rstrip("\n")
+
+    def _in_pieces(self, text):
+        """Puts text into the guest's /tmp/.line."""
+        data = base64.b64encode(text.encode()).decode()
+        for n in range(0, len(data), LINE_MAX):
+            self._line(f"printf %s {data[n:n + LINE_MAX]} {'>>' if n else '>'} /tmp/.base64", 30)
+        self._line("base64 -d /tmp/.base64 > /tmp/.line", 30)
+
+    def shell(self, line, check=True, seconds=60):
+        """Shell text in the guest; its output. check None: its exit status instead."""
+        if "\n" in line or len(line) > LINE_MAX:
+            self._in_pieces(line)
+            status, text = self._line(". /tmp/.line", seconds)
+        else:
+            status, text = self._line(line, seconds)
         if check and status != 0:
-            raise RuntimeError(f"guest: {line}: status {status}\n" + "\n".join(got))
-        return "\n".join(got)
+            raise RuntimeError(f"guest: {line}: status {status}\n{text}")
+        return status if check is None else text
+
+    # ---- as a Host ----
+
+    def run(self, *args, check=True, seconds=60):
+        line = shlex.join(str(a) for a in args)
+        status, text = (self._line(line, seconds) if len(line) < LINE_MAX
+                        else (self._in_pieces(line), self._line(". /tmp/.line", seconds))[1])
+        if check and status != 0:
+            raise RuntimeError(f"guest: {line}: status {status}\n{text}")
+        return subprocess.CompletedProcess(args, status, text)
+
+    def write(self, path, text, mode=0o644):
+        self._in_pieces(text)
+        self.shell(f"mkdir -p $(dirname {path}); cp /tmp/.line {path}; chmod {mode:o} {path}")
+
+    def read(self, path):
+        return self.shell(f"cat {path}") + "\n"
+
+    def start(self, name, *args):
+        line = shlex.join(str(a) for a in args)
+        text = self.shell(f"setsid {line} >> /tmp/logs/{name} 2>&1 </dev/null & echo $!")
+        return Process(self, name, int(text.split()[-1]))
+
+    def stop(self, proc, sig=signal.SIGTERM, seconds=10):
+        self.shell(f"kill -{int(sig)} {proc.pid} 2>/dev/null; n=0; "
+                   f"while grep -q '^State:.[^ZX]' /proc/{proc.pid}/status 2>/dev/null && [ $n -lt {seconds * 10} ]; do "
+                   f"usleep 100000; n=$((n + 1)); done; kill -9 {proc.pid} 2>/dev/null; true", seconds=seconds + 30)
+        proc.returncode = -1
+
+    def log(self, name, size=200000):
+        return self.shell(f"tail -c {size} /tmp/logs/{name}", check=False)
 
     def close(self):
         if self.proc.poll() is None:

@@ -3,19 +3,13 @@
     site1-host --- server1 (espd) --- internet --- server2 (guest: ip xfrm)
     10.0.1.13      192.0.2.1                       198.51.100.1, 10.0.2.24 on a dummy device
 """
-import json
-import os
 import re
-import sys
 
 import pytest
+from netns import program, wait_until
+from world import PEER as GUEST
+from world import US
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
-
-from guest import Guest  # noqa: E402
-from netns import FaqTopology, program, wait_until  # noqa: E402
-
-US, GUEST = "192.0.2.1", "198.51.100.1"
 ENC = {"aes-128": 16, "aes-192": 24, "aes-256": 32}
 # ipsec.conf's name: the kernel's, bytes of the key, bits of the ICV.
 AUTH = {"hmac-sha1": ("hmac(sha1)", 20, 96), "hmac-sha2-256": ("hmac(sha256)", 32, 128),
@@ -23,33 +17,10 @@ AUTH = {"hmac-sha1": ("hmac(sha1)", 20, 96), "hmac-sha2-256": ("hmac(sha256)", 3
 
 
 class Pair:
-    def __init__(self):
-        self.t = FaqTopology("interopk", plain=())
-        self.guest = None
-        try:
-            # Router of the guest is the internet; its device to2 becomes a port of a bridge.
-            self.guest = Guest(self.t.internet, device="to2", address=f"{GUEST}/24", router="198.51.100.254")
-            internet = self.t.internet
-            internet.run("ip", "addr", "flush", "dev", "to2")
-            internet.run("ip", "addr", "replace", "198.51.100.254/24", "dev", "gbr0")
-            self.guest.run("ip link add inner type dummy && ip link set inner up")
-            self.guest.run("ip addr add 10.0.2.24/24 dev inner && ip addr add fd00:2::24/64 dev inner nodad")
-            self.guest.run("ip -6 route add fd00:1::/64 dev eth0")
-            self.guest.run("ip route add 10.0.1.0/24 via 198.51.100.254 src 10.0.2.24")
-            self.t.start_espd(self.t.server1, conf="standalone\n")
-            server1, site1 = self.t.server1, self.t.site1
-            server1.run("ip", "addr", "add", "fd00:1::1/64", "dev", "lan", "nodad")
-            site1.run("ip", "addr", "add", "fd00:1::13/64", "dev", "eth0", "nodad")
-            site1.run("ip", "route", "add", "default", "via", "fd00:1::1")
-            server1.run("ip", "route", "add", "fd00:2::/64", "dev", "wan")
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self):
-        if self.guest:
-            self.guest.close()
-        self.t.close()
+    def __init__(self, world):
+        self.world, self.t, self.guest, self.sas = world, world.t, world.guest, world.sas
+        world.stop_iked()
+        world.start_espd("standalone\n")
 
     def load(self, text):
         server1 = self.t.server1
@@ -57,9 +28,6 @@ class Pair:
         server1.write("/etc/ipsec.conf", text, 0o600)
         result = server1.run(program("penstockctl"), "ipsecctl", "-f", "/etc/ipsec.conf", check=False)
         assert result.returncode == 0, result.stdout
-
-    def sas(self):
-        return json.loads(self.t.server1.run(program("penstockctl"), "show", "sa", "--json").stdout)
 
     def sas_after(self, packets):
         """Both SAs, when espd has published that each carried so many packets."""
@@ -73,10 +41,11 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair():
-    p = Pair()
+def pair(world):
+    p = Pair(world)
     yield p
-    p.close()
+    p.guest.shell("ip xfrm state flush; ip xfrm policy flush")
+    world.t.server1.run(program("penstockctl"), "ipsecctl", "-F")
 
 
 def key(n, byte):
@@ -119,17 +88,17 @@ def pings(run, *args):
 @pytest.mark.parametrize("enc", ENC)
 def test_tunnel(pair, enc, auth):
     nets = [("10.0.2.0/24", "10.0.1.0/24"), ("fd00:2::/64", "fd00:1::/64")]
-    pair.guest.run("ip xfrm state flush; ip xfrm policy flush")
-    pair.guest.run("; ".join(kernel_states(enc, auth, "tunnel", nets)))
+    pair.guest.shell("ip xfrm state flush; ip xfrm policy flush")
+    pair.guest.shell("; ".join(kernel_states(enc, auth, "tunnel", nets)))
     pair.load(our_rules(enc, auth, "tunnel", nets))
     site1 = pair.t.site1
     for address in ("10.0.2.24", "fd00:2::24"):
         for size in ("1", "56", "1300"):
             received, out = pings(lambda *a: site1.run(*a, check=False).stdout,
                                   "-n", "-c", "3", "-i", "0.05", "-W", "2", "-s", size, address)
-            assert received == 3, out + pair.guest.run("cat /proc/net/xfrm_stat; ip -s xfrm state") + str(pair.sas())
+            assert received == 3, out + pair.guest.shell("cat /proc/net/xfrm_stat; ip -s xfrm state") + str(pair.sas())
     for line in ("ping -c 1 -I 10.0.2.24 10.0.1.13", "ping -6 -c 1 -I fd00:2::24 fd00:1::13"):
-        out = pair.guest.run(line, check=False)
+        out = pair.guest.shell(line, check=False)
         assert "1 packets received" in out, out
     for sa in pair.sas_after(20):
         # ipsecctl lists aes-128 as OpenBSD does.
@@ -142,14 +111,14 @@ def test_tunnel(pair, enc, auth):
 def test_transport(pair, auth):
     """Between the two gateways themselves."""
     hosts = [(f"{GUEST}/32", f"{US}/32")]
-    pair.guest.run("ip xfrm state flush; ip xfrm policy flush")
-    pair.guest.run("; ".join(kernel_states("aes-256", auth, "transport", hosts)))
+    pair.guest.shell("ip xfrm state flush; ip xfrm policy flush")
+    pair.guest.shell("; ".join(kernel_states("aes-256", auth, "transport", hosts)))
     pair.load(our_rules("aes-256", auth, "transport", hosts))
     server1 = pair.t.server1
     received, out = pings(lambda *a: server1.run(*a, check=False).stdout,
                           "-n", "-c", "3", "-i", "0.05", "-W", "2", GUEST)
-    assert received == 3, out + pair.guest.run("cat /proc/net/xfrm_stat; ip -s xfrm state") + str(pair.sas())
-    out = pair.guest.run(f"ping -c 1 {US}", check=False)
+    assert received == 3, out + pair.guest.shell("cat /proc/net/xfrm_stat; ip -s xfrm state") + str(pair.sas())
+    out = pair.guest.shell(f"ping -c 1 {US}", check=False)
     assert "1 packets received" in out, out
     for sa in pair.sas_after(4):
         assert (sa["auth"], sa["mode"], sa["drop_icv"]) == (auth, "transport", 0), sa
