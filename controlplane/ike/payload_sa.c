@@ -119,6 +119,11 @@ int ike_payload_sa_decode(struct bytes body, struct ike_offer *out)
 	uint8_t more;
 
 	out->n_proposals = out->n_transforms = out->n_skipped = 0;
+	/* RFC 7296 3.3 wants one proposal at least. Peers that find none to send (OpenIKED on Linux
+	 * with an AEAD childsa) send none: nothing to choose from, which is not a malformed
+	 * message that would cost the whole IKE SA (RFC 7296 2.21.2). */
+	if (body.len == 0)
+		return 0;
 	do {
 		struct reader sub;
 		uint16_t len;

@@ -115,6 +115,28 @@ static void put_u32(uint8_t *at, uint32_t v)
 		at[i] = (uint8_t)(v >> (24 - 8 * i));
 }
 
+/* RFC 7296 2.21.2, 3.3: an SA payload without proposals offers nothing; the IKE SA stays. */
+static void test_empty_offer(void **state)
+{
+	struct talk *t = talk_start(5);
+	uint8_t payloads[4 + 20 + 24 + 24] = {40, 0, 0, 4, 44, 0, 0, 20};
+	static const uint8_t tsi[24] = {45, 0, 0, 24, 1, 0, 0, 0, 7, 0, 0, 16, 0, 0, 0xff, 0xff, 10,
+		0, 2, 0, 10, 0, 2, 255};
+
+	(void)state;
+	memcpy(payloads + 24, tsi, 24);
+	memcpy(payloads + 48, tsi, 24);
+	payloads[48] = 0; /* the last */
+	payloads[48 + 18] = payloads[48 + 22] = 1;
+	const struct ike_message *m = ask(
+		t, IKE_EXCHANGE_CREATE_CHILD_SA, IKE_PAYLOAD_SA, payloads, sizeof(payloads));
+
+	assert_non_null(ike_message_notify(m, IKE_N_NO_PROPOSAL_CHOSEN));
+	assert_int_equal(sim_count(&t->sim->node[0]).sas, 1);
+	assert_int_equal(sim_count(&t->sim->node[0]).children, 1);
+	talk_end(t);
+}
+
 /* RFC 7296 1.4.1, field case B41: a Delete of a known and an unknown SPI. */
 static void test_delete_shapes(void **state)
 {
@@ -236,6 +258,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_critical),
+		cmocka_unit_test(test_empty_offer),
 		cmocka_unit_test(test_delete_shapes),
 		cmocka_unit_test(test_rekey_unknown),
 		cmocka_unit_test(test_window),

@@ -164,7 +164,7 @@ static const struct {
 		"more selectors announced"},
 	{44, "00000010 01000000 09000008 00000000", 0, "selector of unknown type: left out"},
 	{44, "00000010 01000000 07000008 00000000", -IKE_WIRE_E_SYNTAX, "IPv4 without addresses"},
-	{33, "00000004", -IKE_WIRE_E_SYNTAX, "SA without a proposal"},
+	{33, "00000004", 0, "SA without a proposal: nothing to choose, but no fault of form"},
 	{33, "0000000c 00000008 01010000", 0, "a proposal without transforms is well-formed"},
 	{33, "0000000c 02000008 01010000", -IKE_WIRE_E_SYNTAX, "another proposal announced"},
 	{33, "0000000c 00000009 01010000", -IKE_WIRE_E_SYNTAX, "proposal beyond the payload"},
