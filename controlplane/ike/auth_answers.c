@@ -73,6 +73,7 @@ static void fill_auth_request(struct ike_sa *sa, struct ike_auth_request *r,
 	r->prf_id = sa->suite.prf->id;
 	r->peer_hashes = hs->peer_hashes;
 	r->allow_sha1 = sa->policy->auth == IKE_AUTH_RSA;
+	r->wanted_keys = hs->wanted_keys;
 	r->peer_used_pss = hs->peer_used_pss;
 	r->local = sa->local_id;
 	r->peer = sa->peer_id;

@@ -231,8 +231,9 @@ struct ike_auth_request {
 	/* SIGN. RFC 7427 4: hashes that the peer announced: bit (1 << n) for 1 SHA1, 2 SHA2-256,
 	 * 3 SHA2-384, 4 SHA2-512. 0: it announced none: no method 14. */
 	uint32_t peer_hashes;
-	bool allow_sha1;    /* method 1 (RSA with SHA-1) may be used: the policy says `rsa` */
-	bool peer_used_pss; /* the peer signed with RSASSA-PSS: answer alike (field case B22) */
+	bool allow_sha1;     /* method 1 (RSA with SHA-1) may be used: the policy says `rsa` */
+	uint8_t wanted_keys; /* IKE_WANTS_*: the forms of a raw key that the peer asked for */
+	bool peer_used_pss;  /* the peer signed with RSASSA-PSS: answer alike (field case B22) */
 	struct ike_id local, peer; /* peer.type 0: not known yet */
 	uint8_t *octets; /* RFC 7296 2.15: message | nonce | prf(SK_p, ID payload's body) */
 	size_t octets_len;

@@ -129,6 +129,7 @@ void auth_request_input(struct ike_sa *sa)
 	ike_sa_set_policy(sa, policy);
 	sa->local_id = *policy_srcid(policy, &sa->engine->p.local_id);
 	sa->initial_contact = ike_message_notify(m, IKE_N_INITIAL_CONTACT) != NULL;
+	hs->wanted_keys = ike_message_wanted_keys(m);
 	if (auth_park(sa, m) < 0) {
 		ike_sa_close(sa, "no memory");
 		return;

@@ -208,6 +208,7 @@ static int take_common(struct ike_sa *sa, const struct ike_message *m)
 	memcpy(hs->peer_nonce.data, m->nonce->nonce.data, m->nonce->nonce.len);
 	if (hashes)
 		hs->peer_hashes = auth_hashes_parse(hashes->data);
+	hs->wanted_keys = ike_message_wanted_keys(m);
 	sa->peer_does_fragments = ike_message_notify(m, IKE_N_IKEV2_FRAGMENTATION_SUPPORTED) !=
 				  NULL;
 	return 0;

@@ -94,6 +94,7 @@ struct ike_handshake {
 	uint8_t cookie_len;
 	uint8_t n_cookies, n_invalid_ke; /* answered so far (RFC 7296 2.6.1) */
 	uint32_t peer_hashes;            /* AUTH_HASH_BIT */
+	uint8_t wanted_keys;             /* IKE_WANTS_* */
 	bool peer_used_pss;
 	uint8_t *peer_octets; /* what the peer's AUTH covers; owned */
 	size_t peer_octets_len;

@@ -208,6 +208,22 @@ const struct ike_notify *ike_message_error(const struct ike_message *m)
 	return NULL;
 }
 
+uint8_t ike_message_wanted_keys(const struct ike_message *m)
+{
+	const struct ike_payload *p = NULL;
+	uint8_t wanted = 0;
+
+	while ((p = ike_message_next(m, p, IKE_PAYLOAD_CERTREQ))) {
+		if (p->cert.encoding == IKE_CERT_RSA_KEY)
+			wanted |= IKE_WANTS_RSA_KEY;
+		if (p->cert.encoding == IKE_CERT_RAW_PUBLIC_KEY)
+			wanted |= IKE_WANTS_RAW_KEY;
+		if (p->cert.encoding == IKE_CERT_OPENIKED_ECDSA)
+			wanted |= IKE_WANTS_OPENIKED_ECDSA;
+	}
+	return wanted;
+}
+
 static size_t payload_str(const struct ike_payload *p, char *out, size_t cap)
 {
 	const char *notify;

@@ -74,6 +74,9 @@ const struct ike_payload *ike_message_next(
 const struct ike_notify *ike_message_notify(const struct ike_message *m, uint16_t type);
 /* The first notify with an error type (up to 16383), or NULL. */
 const struct ike_notify *ike_message_error(const struct ike_message *m);
+/* The raw keys that CERTREQ payloads ask for (RFC 7296 3.7): a set of IKE_WANTS_*. */
+enum { IKE_WANTS_RSA_KEY = 1, IKE_WANTS_RAW_KEY = 2, IKE_WANTS_OPENIKED_ECDSA = 4 };
+uint8_t ike_message_wanted_keys(const struct ike_message *m);
 
 static inline bool ike_header_is_response(const struct ike_header *h)
 {

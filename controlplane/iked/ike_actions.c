@@ -32,6 +32,7 @@ static void auth_request(struct ike_process *p, const struct ike_auth_request *r
 		.prf_id = request->prf_id,
 		.allow_sha1 = request->allow_sha1,
 		.peer_used_pss = request->peer_used_pss,
+		.wanted_keys = request->wanted_keys,
 		.octets_len = (uint32_t)request->octets_len,
 		.local = request->local,
 		.peer = request->peer,

@@ -8,6 +8,7 @@
 
 #include "controlplane/auth/keyfile.h"
 #include "controlplane/auth/sign.h"
+#include "controlplane/ike/message.h"
 #include "controlplane/ike/auth_blob.h"
 #include "controlplane/ike/prf.h"
 #include "controlplane/ike/wire_error.h"
@@ -181,6 +182,18 @@ static struct auth_rules rules_of(const struct msg_auth_request *request)
 	return rules;
 }
 
+/* RFC 7296 3.6: a raw RSA key; RFC 7670 3: any raw key; or the form that alone was asked for. */
+static uint8_t cert_encoding(enum auth_key_kind kind, uint8_t wanted)
+{
+	if (kind == AUTH_KEY_RSA)
+		return (wanted & (IKE_WANTS_RSA_KEY | IKE_WANTS_RAW_KEY)) == IKE_WANTS_RAW_KEY
+			       ? IKE_CERT_RAW_PUBLIC_KEY
+			       : IKE_CERT_RSA_KEY;
+	return (wanted & (IKE_WANTS_OPENIKED_ECDSA | IKE_WANTS_RAW_KEY)) == IKE_WANTS_OPENIKED_ECDSA
+		       ? IKE_CERT_OPENIKED_ECDSA
+		       : IKE_CERT_RAW_PUBLIC_KEY;
+}
+
 static void sign_make(const struct keyring *ring, const struct msg_auth_request *request,
 	struct bytes octets, struct keyring_auth *out)
 {
@@ -213,8 +226,7 @@ static void sign_make(const struct keyring *ring, const struct msg_auth_request 
 	}
 	out->error = 0;
 	out->method = scheme.method;
-	/* RFC 7296 3.6: a raw RSA key; RFC 7670: any other raw key. */
-	out->cert_encoding = kind == AUTH_KEY_RSA ? IKE_CERT_RSA_KEY : IKE_CERT_RAW_PUBLIC_KEY;
+	out->cert_encoding = cert_encoding(kind, request->wanted_keys);
 	out->cert_len = auth_pubkey_to_cert(
 		ring->private_key, out->cert_encoding, out->cert, sizeof(out->cert));
 	if (out->cert_len == 0)

@@ -118,6 +118,8 @@ struct msg_auth_request {
 	uint32_t peer_hashes;
 	uint16_t prf_id;
 	uint8_t allow_sha1, peer_used_pss;
+	uint8_t wanted_keys; /* IKE_WANTS_* */
+	uint8_t reserved[3];
 	uint32_t octets_len;
 	struct ike_id local, peer;
 };

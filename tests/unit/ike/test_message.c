@@ -204,6 +204,21 @@ static void test_critical_type_is_reported(void **state)
 	assert_int_equal(s->m.n_payloads, 1);
 }
 
+/* RFC 7296 3.7: CERTREQ of raw keys, also beside those of certificates. */
+static void test_wanted_keys(void **state)
+{
+	struct state *s = *state;
+
+	assert_int_equal(decode_hex(s, 38,
+				 "26000019 04 000102030405060708090a0b0c0d0e0f10111213"
+				 "26000005 0b 26000005 c9 00000005 0c"),
+		0);
+	assert_int_equal(
+		ike_message_wanted_keys(&s->m), IKE_WANTS_RSA_KEY | IKE_WANTS_OPENIKED_ECDSA);
+	assert_int_equal(decode_hex(s, 38, "00000005 0f"), 0);
+	assert_int_equal(ike_message_wanted_keys(&s->m), IKE_WANTS_RAW_KEY);
+}
+
 static void test_several_deletes_and_notifies(void **state)
 {
 	struct state *s = *state;
@@ -475,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_ios_auth),
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_critical_type_is_reported),
+		cmocka_unit_test(test_wanted_keys),
 		cmocka_unit_test(test_several_deletes_and_notifies),
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_payload_limit),

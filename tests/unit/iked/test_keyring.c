@@ -14,6 +14,7 @@
 
 #include "controlplane/auth/keyfile.h"
 #include "controlplane/auth/sign.h"
+#include "controlplane/ike/message.h"
 #include "controlplane/iked/keyring.h"
 
 static const struct bytes octets = {(const uint8_t *)"what both sides have said", 25};
@@ -172,11 +173,56 @@ static void a_missing_private_key_is_named(void **state)
 	keyring_forget(&list, 1);
 }
 
+/* RFC 7670 3, and what OpenIKED asks for. */
+static void raw_key_in_the_form_asked_for(void **state)
+{
+	static const struct {
+		bool is_rsa;
+		uint8_t wanted, encoding;
+	} rows[] = {
+		{true, 0, IKE_CERT_RSA_KEY},
+		{true, IKE_WANTS_RSA_KEY | IKE_WANTS_RAW_KEY, IKE_CERT_RSA_KEY},
+		{true, IKE_WANTS_RAW_KEY, IKE_CERT_RAW_PUBLIC_KEY},
+		{true, IKE_WANTS_OPENIKED_ECDSA, IKE_CERT_RSA_KEY},
+		{false, 0, IKE_CERT_RAW_PUBLIC_KEY},
+		{false, IKE_WANTS_RSA_KEY, IKE_CERT_RAW_PUBLIC_KEY},
+		{false, IKE_WANTS_RAW_KEY | IKE_WANTS_OPENIKED_ECDSA, IKE_CERT_RAW_PUBLIC_KEY},
+		{false, IKE_WANTS_OPENIKED_ECDSA, IKE_CERT_OPENIKED_ECDSA},
+	};
+	EVP_PKEY *rsa = EVP_RSA_gen(2048), *ec = EVP_EC_gen("P-256");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		EVP_PKEY *key = rows[i].is_rsa ? rsa : ec;
+		struct keyring *list = NULL;
+		struct msg_auth_request request = {.kind = IKE_AUTH_REQUEST_SIGN,
+			.config_version = 1,
+			.auth = IKE_AUTH_ANY_SIGNATURE,
+			.peer_hashes = 1 << 2,
+			.wanted_keys = rows[i].wanted};
+		struct keyring_auth auth;
+
+		keyring_push(&list, ring_with(1, key));
+		keyring_auth_make(list, &request, octets, &auth);
+		assert_int_equal(auth.error, 0);
+		assert_int_equal(auth.cert_encoding, rows[i].encoding);
+		EVP_PKEY *sent = auth_pubkey_from_cert(
+			auth.cert_encoding, (struct bytes){auth.cert, auth.cert_len});
+
+		assert_int_equal(EVP_PKEY_eq(sent, key), 1);
+		EVP_PKEY_free(sent);
+		keyring_forget(&list, 1);
+	}
+	EVP_PKEY_free(rsa);
+	EVP_PKEY_free(ec);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(psk_of_the_right_policy_and_version),
 		cmocka_unit_test(signatures),
+		cmocka_unit_test(raw_key_in_the_form_asked_for),
 		cmocka_unit_test(a_missing_private_key_is_named),
 	};
 
