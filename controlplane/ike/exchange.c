@@ -145,14 +145,38 @@ static bool open_fragment(struct ike_sa *sa, struct ike_message *m, size_t plain
 	return true;
 }
 
+/* RFC 7296 2.21.2, 2.21.3: an authentic answer that is malformed is the same when asked for again.
+ * The peer holds the SA for valid, so it is told. */
+static void refuse_answer(struct ike_sa *sa)
+{
+	struct ike_builder *b;
+
+	if (sa->state >= IKE_SA_CLOSING) {
+		ike_sa_close(sa, "malformed answer");
+		return;
+	}
+	ike_request_done(sa);
+	if (sa->state >= IKE_SA_ESTABLISHED)
+		ike_sa_wind_down(sa);
+	ike_task_remove_all(sa);
+	b = ike_builder_begin(sa->engine);
+	ike_put_notify(b, IKE_N_INVALID_SYNTAX, NULL, 0);
+	ike_put_delete_ike(b);
+	sa->close_reason = "malformed answer";
+	ike_sa_set_state(sa, IKE_SA_CLOSING);
+	ike_request_send(sa, IKE_TASK_DELETE_IKE, IKE_EXCHANGE_INFORMATIONAL, b);
+}
+
 /* A request that is authentic but wrong is answered (RFC 7296 2.21.2, 2.21.3). */
 static void answer_malformed(struct ike_sa *sa, const struct ike_message *m, int rc)
 {
 	struct ike_engine *engine = sa->engine;
 
 	engine->stats.dropped_malformed++;
-	if (ike_header_is_response(&m->hdr))
+	if (ike_header_is_response(&m->hdr)) {
+		refuse_answer(sa);
 		return;
+	}
 	if (rc == -IKE_WIRE_E_CRITICAL)
 		ike_response_error(sa, m->hdr.exchange, m->hdr.message_id,
 			IKE_N_UNSUPPORTED_CRITICAL_PAYLOAD, &m->unsupported, 1);

@@ -254,11 +254,96 @@ static void test_window(void **state)
 	talk_end(t);
 }
 
+/* Drops what a sends, keeps what b sends. */
+static bool keep_request(struct sim *sim, int from, const struct ike_send *send)
+{
+	struct talk *t = sim->filter_ctx;
+
+	if (from == 1 && send->len <= sizeof(t->answer)) {
+		memcpy(t->answer, send->data, send->len);
+		t->answer_len = send->len;
+	}
+	return from == 1;
+}
+
+/* Answers b's open request as a, with payloads that are authentic and malformed; what b says. */
+static const struct ike_message *answer_malformed(struct talk *t)
+{
+	static const uint8_t no_selectors[8] = {0, 0, 0, 8, 0, 0, 0, 0};
+	struct ike_sa *b = t->sim->node[1].engine->sas, *a = t->sim->node[0].engine->sas;
+	struct endpoint from = {t->sim->node[0].addr, 500};
+	struct ike_datagrams out = {0};
+	struct ike_header h = {.spi_i = b->spi_i,
+		.spi_r = b->spi_r,
+		.version = IKE_VERSION,
+		.exchange = b->request.exchange,
+		.flags = IKE_FLAG_RESPONSE,
+		.message_id = b->request.message_id};
+	size_t plain_len;
+
+	assert_int_equal(ike_seal(&a->out, NULL, &h, IKE_PAYLOAD_TSI,
+				 (struct bytes){no_selectors, sizeof(no_selectors)}, 0, &out),
+		0);
+	struct bytes d = ike_datagrams_at(&out, 0);
+
+	t->answer_len = 0;
+	sim_datagram(&t->sim->node[1], &from, 500, false, d.data, d.len);
+	ike_datagrams_fini(&out);
+	assert_int_not_equal(t->answer_len, 0);
+	assert_int_equal(ike_message_decode(t->answer, t->answer_len, &t->m), 0);
+	assert_int_equal(ike_sk_open(&a->in, &t->m, t->plain, sizeof(t->plain), &plain_len), 0);
+	assert_int_equal(
+		ike_message_decode_inner(&t->m, t->m.sk->sk.first_payload, t->plain, plain_len), 0);
+	return &t->m;
+}
+
+/* RFC 7296 2.21.2, 2.21.3: the SA goes at once, and the peer, which holds it for valid, hears of
+ * it; asking again would bring the same bytes for two minutes. */
+static void test_malformed_answers(void **state)
+{
+	(void)state;
+	for (int during_auth = 0; during_auth < 2; during_auth++) {
+		struct talk *t = calloc(1, sizeof(*t));
+
+		assert_non_null(t);
+		t->sim = sim_create(6, CONF_A, CONF_B);
+		sim_start(t->sim);
+		t->sim->filter_ctx = t;
+		if (during_auth) {
+			while (!t->sim->node[1].engine->sas ||
+				t->sim->node[1].engine->sas->request.type != IKE_TASK_AUTH)
+				sim_run(t->sim, 1);
+			t->sim->filter = keep_request;
+			sim_run(t->sim, 1000);
+		} else {
+			sim_run(t->sim, 8000);
+			t->sim->filter = keep_request;
+			sim_soft_expire(&t->sim->node[1]);
+			sim_run(t->sim, 100);
+			assert_int_equal(
+				t->sim->node[1].engine->sas->request.type, IKE_TASK_REKEY_CHILD);
+		}
+		const struct ike_message *m = answer_malformed(t);
+
+		assert_int_equal(m->hdr.exchange, IKE_EXCHANGE_INFORMATIONAL);
+		assert_non_null(ike_message_notify(m, IKE_N_INVALID_SYNTAX));
+		assert_non_null(ike_message_next(m, NULL, IKE_PAYLOAD_DELETE));
+		assert_int_equal(t->sim->node[1].engine->sas->state, IKE_SA_CLOSING);
+		assert_int_equal(sim_count(&t->sim->node[1]).children, 0);
+		/* The policy is active: both have one tunnel again in the end. */
+		t->sim->filter = NULL;
+		sim_run(t->sim, 200 * 1000);
+		sim_check_tunnel(t->sim, 1, 1);
+		talk_end(t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_critical),
 		cmocka_unit_test(test_empty_offer),
+		cmocka_unit_test(test_malformed_answers),
 		cmocka_unit_test(test_delete_shapes),
 		cmocka_unit_test(test_rekey_unknown),
 		cmocka_unit_test(test_window),
