@@ -88,6 +88,7 @@ static bool suite_fits(void *ctx, const struct ike_policy *policy)
 
 static const struct ike_policy *select_again(struct ike_sa *sa, const struct ike_message *m)
 {
+	char asked[IKE_ID_STRLEN], own[IKE_ID_STRLEN];
 	struct ike_id local_id;
 	struct policy_question q = {.index = &sa->engine->policies,
 		.local = sa->local.addr,
@@ -99,9 +100,22 @@ static const struct ike_policy *select_again(struct ike_sa *sa, const struct ike
 		.fits = suite_fits,
 		.fits_ctx = sa};
 
-	if (m->idr && ike_id_from_payload(&m->idr->id, &local_id) == 0)
-		q.local_id = &local_id;
-	return policy_select(sa->engine->config, &q, NULL, NULL);
+	if (!m->idr || ike_id_from_payload(&m->idr->id, &local_id) < 0)
+		return policy_select(sa->engine->config, &q, NULL, NULL);
+	q.local_id = &local_id;
+	const struct ike_policy *policy = policy_select(sa->engine->config, &q, NULL, NULL);
+
+	if (policy)
+		return policy;
+	/* RFC 7296 1.2: another identity than the one asked for may answer; the peer decides. The
+	 * FAQ's server2, whose dstid is its own name, asks for that name. */
+	q.local_id = NULL;
+	policy = policy_select(sa->engine->config, &q, NULL, NULL);
+	if (policy)
+		sa_log(sa, LOG_LVL_INFO, "peer asks for %s, answering as %s",
+			ike_id_str(&local_id, asked),
+			ike_id_str(policy_srcid(policy, &sa->engine->p.local_id), own));
+	return policy;
 }
 
 void auth_request_input(struct ike_sa *sa)
