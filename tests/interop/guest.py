@@ -55,6 +55,20 @@ def kernel():
     return image, modules, version
 
 
+def unpacked(name, *packages):
+    """A folder with the files of packages that are not installed; downloaded once."""
+    folder = os.path.join(tempfile.gettempdir(), f"penstock-guest-{name}")
+    if not os.path.isdir(folder):
+        work = tempfile.mkdtemp(prefix="penstock-packages-")
+        os.chmod(work, 0o777)
+        sh("apt-get", "-qq", "download", *packages, cwd=work)
+        for package in glob.glob(f"{work}/*.deb"):
+            sh("dpkg", "-x", package, f"{work}/x")
+        os.rename(f"{work}/x", folder)
+        shutil.rmtree(work)
+    return folder
+
+
 def module_files(modules, version):
     files = []
     for name in MODULES:
@@ -65,18 +79,22 @@ def module_files(modules, version):
     return files
 
 
-def copy_with_libraries(root, path, done):
-    """A file at its place under root, with the shared libraries that it names."""
+def copy_with_libraries(root, path, done, base=""):
+    """A file at its place under root, with the shared libraries that it names. What is not
+    installed is taken from the folder base."""
+    libraries = f"{base}/usr/lib/{os.uname().machine}-linux-gnu"
     todo = [path]
     while todo:
         item = todo.pop()
         if item in done:
             continue
         done.add(item)
-        target = root + item
+        source = item if item.startswith(base) or not os.path.exists(base + item) else base + item
+        target = root + item.removeprefix(base)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.copy(os.path.realpath(item), target)
-        todo += re.findall(r"(/\S+) \(0x", sh("ldd", item, check=False).stdout)
+        shutil.copy(os.path.realpath(source), target)
+        shown = sh("ldd", source, check=False, env=dict(os.environ, LD_LIBRARY_PATH=libraries if base else ""))
+        todo += re.findall(r"(/\S+) \(0x", shown.stdout)
 
 
 INIT = r"""#!/bin/busybox sh
@@ -116,7 +134,7 @@ class Process:
 
 class Guest:
     def __init__(self, host, device, address, router=None, programs=(), files=(), mac="52:54:00:12:34:56",
-                 memory=768):
+                 memory=768, unpacked_programs=()):
         self.host = host
         self.name = "guest"
         self.dir = tempfile.mkdtemp(prefix=f"{host.ns}-guest-")
@@ -124,7 +142,7 @@ class Guest:
         setup = f"ip addr add {address} dev eth0"
         if router:
             setup += f"\nip route add default via {router}"
-        self._make_initramfs(modules, version, setup, programs, files)
+        self._make_initramfs(modules, version, setup, programs, files, unpacked_programs)
         bridge, tap = "gbr0", "gtap0"
         host.run("ip", "link", "add", bridge, "type", "bridge")
         host.run("ip", "tuntap", "add", tap, "mode", "tap")
@@ -144,7 +162,7 @@ class Guest:
         threading.Thread(target=self._read, daemon=True).start()
         self._until("guest-ready", 180)
 
-    def _make_initramfs(self, modules, version, setup, programs, files):
+    def _make_initramfs(self, modules, version, setup, programs, files, unpacked_programs):
         root = f"{self.dir}/root"
         os.makedirs(f"{root}/bin")
         os.makedirs(f"{root}/modules")
@@ -159,6 +177,8 @@ class Guest:
         done = set()
         for program in (os.path.realpath(shutil.which("ip")), *programs):
             copy_with_libraries(root, program, done)
+        for base, path in unpacked_programs:
+            copy_with_libraries(root, path, done, base)
         for path, text in files:
             os.makedirs(os.path.dirname(root + path), exist_ok=True)
             with open(root + path, "w") as f:
