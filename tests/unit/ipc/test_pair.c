@@ -235,6 +235,53 @@ static void test_end_of_the_other_side(void **state)
 	pair_close(&p);
 }
 
+/* Slots are written first and published by one store: half of a write is nothing at all. */
+static void test_end_in_the_middle_of_a_write(void **state)
+{
+	static struct pair p;
+	struct ipc_punt_header half = {.total_len = IPC_PUNT_MAX, .len = 100}, h;
+	const struct ipc_region *region;
+	struct ipc_server_cmd cmd;
+	const uint8_t *data;
+
+	(void)state;
+	/* espd wrote part of an event and of a datagram, then it ended. */
+	pair_open(&p, 8, 0);
+	region = ipc_server_region(p.server);
+	for (int i = 0; i < IPC_N_RINGS; i++)
+		if (region->ring[i].is_producer)
+			memcpy(ipc_ring_slot((struct ipc_ring *)&region->ring[i], 0), &half,
+				sizeof(half));
+	ipc_server_destroy(p.server);
+	p.server = NULL;
+	ipc_client_service(p.client);
+	assert_int_equal(p.reason, -IPC_ERR_CLOSED);
+	assert_int_equal(p.events + p.acks + p.punts, 0);
+	pair_close(&p);
+
+	/* The client likewise, with a command before it that is whole. */
+	pair_open(&p, 8, 0);
+	assert_int_equal(ipc_client_send(p.client, IPC_CMD_HELD_QUERY, NULL, NULL), 0);
+	region = ipc_server_region(p.server);
+	for (int i = 0; i < IPC_N_RINGS; i++) {
+		const struct ipc_ring *r = &region->ring[i];
+		struct ipc_ring theirs = *r;
+
+		if (r->is_producer)
+			continue;
+		theirs.own = i == IPC_RING_COMMANDS ? r->own + 1 : r->own;
+		memset(ipc_ring_slot(&theirs, 0), 0xff, sizeof(half));
+	}
+	/* Killed: nothing is wiped, as ipc_client_destroy would. */
+	assert_int_equal(shutdown(ipc_client_socket_fd(p.client), SHUT_RDWR), 0);
+	assert_int_equal(ipc_server_begin(p.server), -IPC_ERR_CLOSED);
+	assert_int_equal(ipc_server_cmd_next(p.server, &cmd), 1);
+	ipc_server_cmd_done(p.server);
+	assert_int_equal(ipc_server_cmd_next(p.server, &cmd), 0);
+	assert_int_equal(ipc_server_punt_tx_next(p.server, &h, &data), 0);
+	pair_close(&p);
+}
+
 static void test_unsealed_region_is_refused(void **state)
 {
 	struct ipc_region_config cfg;
@@ -311,6 +358,7 @@ int main(void)
 		cmocka_unit_test(test_strangers_take_no_known_slot),
 		cmocka_unit_test(test_message_waits_for_its_command),
 		cmocka_unit_test(test_end_of_the_other_side),
+		cmocka_unit_test(test_end_in_the_middle_of_a_write),
 		cmocka_unit_test(test_unsealed_region_is_refused),
 		cmocka_unit_test(test_refusals),
 	};

@@ -13,6 +13,7 @@
 
 #include "ipc/debug.h"
 #include "ipc/keys.h"
+#include "ipc/punt.h"
 #include "ipc/ring.h"
 
 #define SLOT 64
@@ -25,17 +26,22 @@ struct both {
 	void *mem;
 };
 
-static void both_init(struct both *b)
+static void both_init_with(struct both *b, uint32_t slot, uint32_t n_slots)
 {
-	size_t len = sizeof(struct ipc_ring_shared) + SLOT * SLOTS;
+	size_t len = sizeof(struct ipc_ring_shared) + (size_t)slot * n_slots;
 
 	b->mem = aligned_alloc(64, len);
 	assert_non_null(b->mem);
 	memset(b->mem, 0, len);
 	b->p_fd = eventfd(0, EFD_NONBLOCK);
 	b->c_fd = eventfd(0, EFD_NONBLOCK);
-	ipc_ring_init(&b->p, b->mem, SLOT, SLOTS, true, b->c_fd);
-	ipc_ring_init(&b->c, b->mem, SLOT, SLOTS, false, b->p_fd);
+	ipc_ring_init(&b->p, b->mem, slot, n_slots, true, b->c_fd);
+	ipc_ring_init(&b->c, b->mem, slot, n_slots, false, b->p_fd);
+}
+
+static void both_init(struct both *b)
+{
+	both_init_with(b, SLOT, SLOTS);
 }
 
 static void both_fini(struct both *b)
@@ -159,6 +165,60 @@ static void test_no_wake_up_is_lost(void **state)
 	both_fini(&b);
 }
 
+#define DATAGRAMS 20000u
+#define PUNT_SLOTS 16
+
+static size_t datagram_len(uint32_t i)
+{
+	return 4 + (size_t)(i * 2654435761u >> 7) % 9000;
+}
+
+static void *punts_produce(void *arg)
+{
+	static uint8_t data[IPC_PUNT_MAX];
+	struct ipc_punt_header h = {0};
+	struct both *b = arg;
+
+	for (uint32_t i = 0; i < DATAGRAMS;) {
+		size_t len = datagram_len(i);
+		uint32_t n = ipc_punt_slots(len);
+
+		memset(data, (int)(i & 0xff), len);
+		memcpy(data, &i, sizeof(i));
+		if (ipc_punt_write(&b->p, &h, data, len) == 0)
+			i++;
+		else if (!ipc_ring_wait_room(&b->p, n) && !wait_for(b->p_fd))
+			return b;
+	}
+	return NULL;
+}
+
+/* Datagrams of one to several slots from thread to thread: each whole, in order, none twice. */
+static void test_datagrams_between_threads(void **state)
+{
+	static uint8_t buf[IPC_PUNT_MAX];
+	struct ipc_punt_header h;
+	pthread_t thread;
+	struct both b;
+	void *lost;
+
+	(void)state;
+	both_init_with(&b, IPC_SLOT_PUNT, PUNT_SLOTS);
+	assert_int_equal(pthread_create(&thread, NULL, punts_produce, &b), 0);
+	for (uint32_t i = 0, got; i < DATAGRAMS; i++) {
+		while (ipc_punt_read(&b.c, &h, buf) == 0)
+			assert_true(ipc_ring_sleep(&b.c) || wait_for(b.c_fd));
+		memcpy(&got, buf, sizeof(got));
+		assert_int_equal(got, i);
+		assert_int_equal(h.total_len, datagram_len(i));
+		for (size_t k = sizeof(i); k < h.total_len; k += 97)
+			assert_int_equal(buf[k], i & 0xff);
+	}
+	pthread_join(thread, &lost);
+	assert_null(lost);
+	both_fini(&b);
+}
+
 static void test_keys_and_debug_frames(void **state)
 {
 	struct ipc_key_record rec = {.spi = 0x1000, .enc_key_len = 16}, got;
@@ -204,6 +264,7 @@ int main(void)
 		cmocka_unit_test(test_random_batches),
 		cmocka_unit_test(test_impossible_indices_break_the_ring),
 		cmocka_unit_test(test_no_wake_up_is_lost),
+		cmocka_unit_test(test_datagrams_between_threads),
 		cmocka_unit_test(test_keys_and_debug_frames),
 	};
 
