@@ -115,13 +115,15 @@ static int dump(struct netlink *nl, int type)
 {
 	char buf[NETLINK_REQUEST_LEN];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	/* The longest of the family headers: the kernel reads what it needs. */
-	struct rtmsg *rt;
+	/* Exactly the family header of the type: the kernel takes more for an attribute. */
+	size_t len = type == RTM_GETLINK    ? sizeof(struct ifinfomsg)
+		     : type == RTM_GETADDR  ? sizeof(struct ifaddrmsg)
+		     : type == RTM_GETROUTE ? sizeof(struct rtmsg)
+					    : sizeof(struct ndmsg);
 
 	nlh->nlmsg_type = (uint16_t)type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	rt = mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
-	memset(rt, 0, sizeof(struct ifinfomsg));
+	memset(mnl_nlmsg_put_extra_header(nlh, len), 0, len);
 	return netlink_request(nl, nlh, event_cb, nl);
 }
 
