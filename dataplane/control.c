@@ -59,6 +59,7 @@ void control_destroy(struct control *c)
 	handle_map_destroy(c->sas);
 	handle_map_destroy(c->paths);
 	lease_table_destroy(c->leases);
+	control_held_stop(c);
 	free(c);
 }
 
@@ -477,7 +478,7 @@ void control_owner_detached(struct control *c, uint32_t owner)
 		}
 	}
 	if (c->held.is_active && c->held.owner == owner)
-		c->held.is_active = false;
+		control_held_stop(c);
 	owner_set_add(&c->away, owner);
 	if (changed)
 		c->ops->punt_changed(c->ops->ctx);

@@ -59,9 +59,11 @@ struct punt_entry {
 };
 
 struct held_cursor {
-	bool is_active;
+	bool is_active, no_memory;
 	uint32_t owner;
 	size_t at;
+	struct ipc_held_flow *flows; /* all of the owner, by handle */
+	size_t n_flows, cap_flows, at_flow;
 };
 
 #define OWNERS_KNOWN_MAX 68
@@ -137,6 +139,7 @@ void control_flow_autobind(struct control *c, struct sa_obj *sa);
 /* control_events.c */
 uint32_t control_held_query(struct control *c, uint32_t owner);
 void control_held_continue(struct control *c);
+void control_held_stop(struct control *c);
 void control_limits_note(struct control *c, const struct sa_obj *sa);
 void control_sa_tell(struct control *c, struct sa_obj *sa, uint32_t why);
 

@@ -148,6 +148,8 @@ static const uint32_t layout[] = {
 	AT(ipc_held, tunnel_dst),
 	AT(ipc_held, srcid),
 	AT(ipc_held, dstid),
+	SIZE(ipc_held_flow),
+	AT(ipc_held_flow, sa),
 	SIZE(ipc_pmtu_event),
 	AT(ipc_pmtu_event, mtu),
 	SIZE(ipc_punt_header),

@@ -42,6 +42,7 @@ static const struct row events[] = {
 	[IPC_EVENT_ROUTE_CHANGED] = {"route-changed", 0},
 	[IPC_EVENT_LINK] = {"link", sizeof(struct ipc_link_event)},
 	[IPC_EVENT_HELD] = {"held", sizeof(struct ipc_held)},
+	[IPC_EVENT_HELD_FLOW] = {"held-flow", sizeof(struct ipc_held_flow)},
 	[IPC_EVENT_HELD_END] = {"held-end", 0},
 	[IPC_EVENT_FLUSHED] = {"flushed", 0},
 	[IPC_EVENT_PMTU] = {"pmtu", sizeof(struct ipc_pmtu_event)},

@@ -84,6 +84,7 @@ enum ipc_event_type {
 	IPC_EVENT_ROUTE_CHANGED, /* no body: earlier ROUTE answers may be wrong now */
 	IPC_EVENT_LINK,          /* struct ipc_link_event */
 	IPC_EVENT_HELD,          /* struct ipc_held: an SA of an owner that went away */
+	IPC_EVENT_HELD_FLOW,     /* struct ipc_held_flow: a flow of that owner, after all HELD */
 	IPC_EVENT_HELD_END,      /* no body */
 	IPC_EVENT_FLUSHED, /* no body: ipsecctl -F emptied all; the owner's objects are gone */
 	IPC_EVENT_PMTU,    /* struct ipc_pmtu_event */
@@ -319,6 +320,12 @@ struct ipc_held {
 	char srcid[IPC_ID_LEN], dstid[IPC_ID_LEN];
 };
 
+/* The outbound flow of a pair comes before the inbound one. */
+struct ipc_held_flow {
+	struct ipc_flow flow;
+	uint64_t sa; /* outbound: handle of the SA that serves it, 0 none */
+};
+
 struct ipc_pmtu_event {
 	uint64_t path;
 	uint32_t mtu;
@@ -359,5 +366,7 @@ _Static_assert(
 	sizeof(struct ipc_cmd_header) + sizeof(struct ipc_sa_selectors) <= IPC_SLOT_CMD, "slot");
 _Static_assert(sizeof(struct ipc_cmd_header) + sizeof(struct ipc_flow) <= IPC_SLOT_CMD, "slot");
 _Static_assert(sizeof(struct ipc_event_header) + sizeof(struct ipc_held) <= IPC_SLOT_EVENT, "slot");
+_Static_assert(
+	sizeof(struct ipc_event_header) + sizeof(struct ipc_held_flow) <= IPC_SLOT_EVENT, "slot");
 _Static_assert(
 	sizeof(struct ipc_event_header) + sizeof(struct ipc_acquire) <= IPC_SLOT_EVENT, "slot");

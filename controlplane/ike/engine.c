@@ -207,6 +207,9 @@ static void events_input(struct ike_engine *engine, const struct ike_input *in)
 	case IKE_IN_HELD:
 		held_input(engine, &in->event.held);
 		break;
+	case IKE_IN_HELD_FLOW:
+		held_flow_input(engine, &in->event.held_flow);
+		break;
 	case IKE_IN_HELD_END:
 		held_end(engine);
 		break;

@@ -90,6 +90,7 @@ enum ike_input_type {
 	IKE_IN_ROUTE_CHANGED,  /* nothing */
 	IKE_IN_LINK,           /* event.link */
 	IKE_IN_HELD,           /* event.held: an SA that an earlier engine left in espd */
+	IKE_IN_HELD_FLOW,      /* event.held_flow: a flow that it left, after all SAs */
 	IKE_IN_HELD_END,       /* nothing: no more of them */
 	IKE_IN_FLUSHED,        /* nothing: ipsecctl -F */
 	IKE_IN_PMTU,           /* event.pmtu; not used yet */
@@ -174,6 +175,7 @@ struct ike_input {
 			struct ipc_addr_event addr;
 			struct ipc_link_event link;
 			struct ipc_held held;
+			struct ipc_held_flow held_flow;
 			struct ipc_pmtu_event pmtu;
 		} event;
 	};

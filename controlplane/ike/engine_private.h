@@ -60,6 +60,12 @@ struct policy_run {
 	bool dstid_warned;
 };
 
+struct held {
+	struct held_sa *first;
+	struct handle_map by_handle, by_flow;
+	struct multi_map by_peer, by_dstid, by_partner, by_selectors;
+};
+
 enum { IP_BUCKETS = 4096 };
 
 struct ike_engine {
@@ -88,7 +94,7 @@ struct ike_engine {
 	size_t n_runs;
 	struct spi_pool spis;
 	struct flow_table flows;
-	struct held_sa *held; /* SAs of an earlier engine (restore.c) */
+	struct held held; /* what an earlier engine left (held.c) */
 	uint16_t half_open_by_ip[IP_BUCKETS];
 	uint8_t hash_key[16];
 	uint64_t n_restoring; /* since the last resync */
@@ -127,6 +133,7 @@ uint64_t espd_sa_delete(struct ike_engine *engine, uint64_t handle);
 /* An SA of an earlier engine. */
 uint64_t espd_held_delete(struct ike_engine *engine, uint64_t handle, uint32_t generation);
 uint64_t espd_held_keep(struct ike_engine *engine, uint64_t handle, uint32_t generation);
+uint64_t espd_held_flow_add(struct ike_engine *engine, const struct ipc_flow *flow);
 uint64_t espd_held_bind(struct ike_engine *engine, uint64_t flow, uint64_t sa, uint32_t generation);
 uint64_t espd_sa_query(struct ike_engine *engine, uint64_t handle);
 uint64_t espd_flow_add(struct ike_engine *engine, const struct flow_pair *pair, bool out);
@@ -156,17 +163,24 @@ struct policy_run *policy_run_find(struct ike_engine *engine, uint32_t number);
 void reload_config(struct ike_engine *engine, const struct ike_config_input *in);
 void reset_input(struct ike_engine *engine, const struct ike_reset *reset);
 
+/* held.c: what an earlier engine left in espd */
+void held_input(struct ike_engine *engine, const struct ipc_held *held);
+void held_flow_input(struct ike_engine *engine, const struct ipc_held_flow *in);
+/* Within a resync: names the SAs; takes over or adds their flows, after our own. */
+void held_keep_sas(struct ike_engine *engine);
+void held_push_flows(struct ike_engine *engine);
+void held_delete_all(struct ike_engine *engine); /* a clean stop or reset takes them out too */
+void held_delete_identity(struct ike_engine *engine, const char *dstid);
+bool held_has_peer(const struct ike_engine *engine, const struct ip_addr *peer);
+/* Its hard limit is reached, or espd does not have it any more. */
+void held_expired(struct ike_engine *engine, uint64_t handle);
+void held_free(struct ike_engine *engine);
+
 /* restore.c: espd and ourselves coming and going */
 void transport_up(struct ike_engine *engine);
 void resync_if_ready(struct ike_engine *engine);
 void transport_down(struct ike_engine *engine);
-void held_input(struct ike_engine *engine, const struct ipc_held *held);
 void held_end(struct ike_engine *engine);
-void held_delete_all(struct ike_engine *engine); /* a clean stop or reset takes them out too */
-void held_delete_identity(struct ike_engine *engine, const char *dstid);
-bool held_has_peer(const struct ike_engine *engine, const struct ip_addr *peer);
-void held_expired(struct ike_engine *engine, uint64_t handle);
-void held_free(struct ike_engine *engine);
 void couple(struct ike_engine *engine);
 void decouple(struct ike_engine *engine);
 void flushed_input(struct ike_engine *engine);

@@ -239,6 +239,19 @@ uint64_t espd_held_keep(struct ike_engine *engine, uint64_t handle, uint32_t gen
 	if (!c)
 		return 0;
 	c->body.sa_update.sa = (struct ipc_ref){.handle = handle, .generation = generation};
+	if (handle_map_insert(
+		    &engine->command_owner, 0, c->header.number, (void *)(uintptr_t)handle) < 0)
+		engine->out->no_memory = true;
+	return c->header.number;
+}
+
+uint64_t espd_held_flow_add(struct ike_engine *engine, const struct ipc_flow *flow)
+{
+	struct ike_command *c = command_add(engine, IPC_CMD_FLOW_ADD, sizeof(struct ipc_flow));
+
+	if (!c)
+		return 0;
+	c->body.flow = *flow;
 	return c->header.number;
 }
 

@@ -46,6 +46,12 @@ void ack_input(struct ike_engine *engine, const struct ipc_ack *ack)
 		engine->spis.is_asked = false; /* asked again when an SPI is needed */
 	struct child_sa *child = value ? child_by_handle(engine, (uintptr_t)value) : NULL;
 
+	/* An SA of an earlier engine has not outlived a restart of espd. */
+	if (ack->error == IPC_E_NO_SUCH && value && !child) {
+		held_expired(engine, (uintptr_t)value);
+		return;
+	}
+
 	/* Deleting what espd has already forgotten is no failure. */
 	if (ack->error == IPC_E_NO_SUCH && !value)
 		return;

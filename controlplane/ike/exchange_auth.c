@@ -207,9 +207,10 @@ void auth_send_answer(struct ike_sa *sa, const struct ike_auth_answer *own)
 			ike_put_notify(b, error, NULL, 0);
 	}
 	ike_sa_set_state(sa, IKE_SA_VALID);
-	auth_replace_others(sa);
+	/* What the new one replaces goes after it is there: nothing passes in clear between. */
 	if (child)
 		child_install(engine, child, false, false);
+	auth_replace_others(sa);
 	ike_response_send(sa, IKE_EXCHANGE_AUTH, message_id, b, child ? child->in_command : 0);
 	if (sa->state != IKE_SA_CLOSED)
 		auth_finish(sa);
@@ -303,14 +304,14 @@ void auth_complete_initiator(struct ike_sa *sa)
 	hs->pairs = NULL;
 	ike_request_done(sa);
 	ike_sa_set_state(sa, IKE_SA_VALID);
-	auth_replace_others(sa);
 	auth_finish(sa);
-	if (child) {
+	if (child)
 		child_install(engine, child, false, false);
+	auth_replace_others(sa);
+	if (child)
 		child_want_rest(sa, pairs);
-	} else {
+	else
 		first_child_failed(sa, rc, spi_in);
-	}
 	free(pairs);
 	initiate_succeeded(engine, sa->policy->number);
 }

@@ -7,114 +7,8 @@
 /*
  * Either side may die. espd gone: nothing is sent and exchanges stand still. espd back: all paths,
  * SAs and flows are pushed before anything is sent; what it refuses is rekeyed. Ourselves
- * gone: a new engine is told which SAs espd still holds. It has no keys for them; they carry
- * traffic until the same identity has new ones, or their lifetime ends.
+ * gone: see held.c.
  */
-
-/* ---- SAs of an earlier engine ------------------------------------------------------------ */
-
-struct held_sa {
-	struct held_sa *next;
-	uint64_t handle, partner;
-	uint32_t generation;
-	uint8_t direction;
-	struct ip_addr peer;
-	char dstid[IPC_ID_LEN];
-};
-
-void held_input(struct ike_engine *engine, const struct ipc_held *held)
-{
-	struct held_sa *h = calloc(1, sizeof(*h));
-
-	if (!h) {
-		engine->out->no_memory = true;
-		return;
-	}
-	h->handle = held->handle;
-	h->partner = held->partner;
-	h->generation = held->generation;
-	h->direction = held->direction;
-	h->peer = held->direction == IPC_DIR_OUT ? held->tunnel_dst : held->tunnel_src;
-	memcpy(h->dstid, held->dstid, sizeof(h->dstid));
-	h->dstid[sizeof(h->dstid) - 1] = 0;
-	h->next = engine->held;
-	engine->held = h;
-	engine->stats.orphans_adopted++;
-}
-
-static void delete_matching(struct ike_engine *engine, const char *dstid, uint64_t handle)
-{
-	struct held_sa **at = &engine->held;
-
-	while (*at) {
-		struct held_sa *h = *at;
-		bool matches = dstid ? strcmp(h->dstid, dstid) == 0
-				     : h->handle == handle || h->partner == handle;
-
-		if (!matches) {
-			at = &h->next;
-			continue;
-		}
-		espd_held_delete(engine, h->handle, h->generation);
-		engine->stats.orphans_deleted++;
-		*at = h->next;
-		free(h);
-	}
-}
-
-void held_delete_identity(struct ike_engine *engine, const char *dstid)
-{
-	delete_matching(engine, dstid, 0);
-}
-
-void held_expired(struct ike_engine *engine, uint64_t handle)
-{
-	delete_matching(engine, NULL, handle);
-}
-
-bool held_has_peer(const struct ike_engine *engine, const struct ip_addr *peer)
-{
-	for (const struct held_sa *h = engine->held; h; h = h->next)
-		if (addr_equal(&h->peer, peer))
-			return true;
-	return false;
-}
-
-void held_delete_all(struct ike_engine *engine)
-{
-	for (const struct held_sa *h = engine->held; h; h = h->next) {
-		espd_held_delete(engine, h->handle, h->generation);
-		engine->stats.orphans_deleted++;
-	}
-	held_free(engine);
-}
-
-void held_free(struct ike_engine *engine)
-{
-	while (engine->held) {
-		struct held_sa *h = engine->held;
-
-		engine->held = h->next;
-		free(h);
-	}
-}
-
-/* A resync ends what was not named again: held SAs are named by an update that changes nothing. */
-static void keep_held(struct ike_engine *engine)
-{
-	for (const struct held_sa *h = engine->held; h; h = h->next)
-		espd_held_keep(engine, h->handle, h->generation);
-}
-
-/* The flows of policies take the held SAs of their peer, so that traffic goes on. */
-static void bind_held(struct ike_engine *engine)
-{
-	for (const struct held_sa *h = engine->held; h; h = h->next)
-		for (struct flow_pair *f = engine->flows.policy_flows.first; f; f = f->next)
-			if (h->direction == IPC_DIR_OUT && f->is_loaded && !f->bound_out &&
-				addr_equal(&f->peer, &h->peer))
-				espd_held_bind(engine, f->handle_out, h->handle, h->generation);
-}
 
 /* ---- espd comes and goes ------------------------------------------------------------------ */
 
@@ -171,7 +65,6 @@ static void bind_all(struct ike_engine *engine)
 		for (struct child_sa *child = sa->children; child; child = child->next)
 			if (child->state == CHILD_ACTIVE && child->out_loaded)
 				flows_bind_child(engine, child);
-	bind_held(engine);
 }
 
 /*
@@ -185,11 +78,13 @@ void resync_if_ready(struct ike_engine *engine)
 		return;
 	espd_simple(engine, IPC_CMD_RESYNC_BEGIN);
 	engine->n_restoring = 0;
-	keep_held(engine);
+	/* A resync ends what was not named again. */
+	held_keep_sas(engine);
 	for (struct ike_sa *sa = engine->sas; sa; sa = sa->next)
 		push_sa(engine, sa);
 	flows_push(engine);
 	bind_all(engine);
+	held_push_flows(engine);
 	espd_simple(engine, IPC_CMD_RESYNC_END);
 	espd_lease_want(engine);
 	engine->is_transport_up = true;
@@ -244,6 +139,7 @@ void decouple(struct ike_engine *engine)
 {
 	if (!engine->is_coupled)
 		return;
+	held_delete_all(engine); /* without their keys they cannot be loaded again */
 	flows_unload(engine);
 	for (struct ike_sa *sa = engine->sas; sa; sa = sa->next) {
 		for (struct child_sa *child = sa->children, *next; child; child = next) {

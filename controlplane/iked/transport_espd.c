@@ -179,6 +179,7 @@ static const struct event_row {
 	{IPC_EVENT_ROUTE_CHANGED, IKE_IN_ROUTE_CHANGED, 0},
 	{IPC_EVENT_LINK, IKE_IN_LINK, sizeof(struct ipc_link_event)},
 	{IPC_EVENT_HELD, IKE_IN_HELD, sizeof(struct ipc_held)},
+	{IPC_EVENT_HELD_FLOW, IKE_IN_HELD_FLOW, sizeof(struct ipc_held_flow)},
 	{IPC_EVENT_HELD_END, IKE_IN_HELD_END, 0},
 	{IPC_EVENT_FLUSHED, IKE_IN_FLUSHED, 0},
 	{IPC_EVENT_PMTU, IKE_IN_PMTU, sizeof(struct ipc_pmtu_event)},

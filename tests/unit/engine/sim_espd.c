@@ -84,6 +84,9 @@ static uint32_t sa_update(struct sim_espd *espd, const struct ipc_sa_update *u)
 {
 	struct sim_esp_sa *sa = sim_espd_find(espd, u->sa.handle);
 
+	for (size_t i = 0; i < espd->n_held; i++)
+		if (espd->held[i].handle == u->sa.handle)
+			return IPC_OK;
 	if (!sa)
 		return IPC_E_NO_SUCH;
 	sa->is_old = false;
@@ -201,6 +204,34 @@ static void held(struct sim_node *node)
 
 	for (size_t i = 0; i < node->espd.n_held; i++) {
 		in.event.held = node->espd.held[i];
+		sim_later(node, 1, &in);
+	}
+	for (size_t i = 0; i < SIM_SAS; i++) {
+		const struct ipc_sa_add *add = &node->espd.sas[i].add;
+
+		if (!node->espd.sas[i].is_used)
+			continue;
+		in.event.held = (struct ipc_held){.handle = add->sa.handle,
+			.partner = add->partner,
+			.ike = add->ike,
+			.spi = add->spi,
+			.generation = add->sa.generation,
+			.direction = add->direction,
+			.mode = add->mode,
+			.tunnel_src = add->tunnel_src,
+			.tunnel_dst = add->tunnel_dst};
+		memcpy(in.event.held.srcid, add->srcid, sizeof(add->srcid));
+		memcpy(in.event.held.dstid, add->dstid, sizeof(add->dstid));
+		sim_later(node, 1, &in);
+	}
+	in.type = IKE_IN_HELD_FLOW;
+	for (size_t i = 0; i < SIM_FLOWS; i++) {
+		const struct sim_flow *flow = &node->espd.flows[i];
+
+		if (!flow->is_used)
+			continue;
+		in.event.held_flow.flow = flow->flow;
+		in.event.held_flow.sa = flow->n_bound ? flow->bound[flow->n_bound - 1] : 0;
 		sim_later(node, 1, &in);
 	}
 	sim_later(node, 1, &(struct ike_input){.type = IKE_IN_HELD_END});

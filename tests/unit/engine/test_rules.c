@@ -332,6 +332,55 @@ static void test_orphans(void **state)
 	sim_destroy(sim);
 }
 
+static void restart_engine(struct sim *sim, int node)
+{
+	ike_engine_destroy(sim->node[node].engine);
+	sim->node[node].engine = NULL;
+	sim_run(sim, 1000);
+	sim_start_node(&sim->node[node]);
+	sim_run(sim, 1000);
+}
+
+/* iked dies and comes back, as responder for anybody: the tunnel goes on, whether its flow is
+ * the policy's or was narrowed, until the same peer has a new one; then nothing is left over. */
+static void test_engine_restart(void **state)
+{
+	static const char *const confs[] = {
+		"ikev2 passive esp from 10.0.1.0/24 to 10.0.2.0/24 peer any" PSK,
+		"ikev2 passive esp from 10.0.1.0/24 to 10.0.0.0/8 peer any" PSK,
+		"ikev2 passive esp from 10.0.0.0/8 to 10.0.0.0/8 peer any" PSK,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(confs) / sizeof(confs[0]); i++) {
+		struct sim *sim = up(30 + i, confs[i], B(PSK));
+		struct sim_counts before = sim_count(&sim->node[0]);
+
+		sim_check_tunnel(sim, 1, 1);
+		restart_engine(sim, 0);
+		assert_int_equal(stats_of(sim, 0).orphans_adopted, 2);
+		assert_int_equal(sim_count(&sim->node[0]).flows, before.flows);
+		sim_traffic(sim);
+		sim_run(sim, 100);
+		/* what no peer ever agreed to has no SA, before as after */
+		assert_int_equal(sim->packets_sent - sim->packets_lost, 2);
+		/* once more: the SAs are held as before */
+		restart_engine(sim, 0);
+		assert_int_equal(stats_of(sim, 0).orphans_adopted, 2);
+		assert_int_equal(sim_count(&sim->node[0]).flows, before.flows);
+		sim_input(&sim->node[1], &(struct ike_input){.type = IKE_IN_RESET,
+						 .reset = {.what = IKE_RESET_ALL}});
+		sim_run(sim, 8000);
+		assert_int_equal(stats_of(sim, 0).orphans_deleted, 2);
+		assert_int_equal(sim_count(&sim->node[0]).esp_in, 1);
+		assert_int_equal(sim_count(&sim->node[0]).flows, before.flows);
+		sim->packets_sent = sim->packets_lost = 0;
+		sim_traffic(sim);
+		assert_int_equal(sim->packets_sent - sim->packets_lost, 2);
+		sim_destroy(sim);
+	}
+}
+
 /* Field case B43: killed and back: INITIAL_CONTACT leaves one IKE SA, one child. */
 static void test_peer_comes_back(void **state)
 {
@@ -564,6 +613,7 @@ int main(void)
 		cmocka_unit_test(test_faq_words_of_warning),
 		cmocka_unit_test(test_espd_restart),
 		cmocka_unit_test(test_orphans),
+		cmocka_unit_test(test_engine_restart),
 		cmocka_unit_test(test_peer_comes_back),
 		cmocka_unit_test(test_reset_and_stop),
 		cmocka_unit_test(test_dead_peer),
