@@ -239,3 +239,15 @@ void child_want_rest(struct ike_sa *sa, const struct ts_pairs *proposed)
 	else
 		free(rest);
 }
+
+void child_want_each(struct ike_sa *sa, const struct ts_pairs *pairs)
+{
+	for (size_t i = 0; pairs->n > 1 && i < pairs->n; i++) {
+		struct ts_pairs *one = calloc(1, sizeof(*one));
+
+		if (!one)
+			return;
+		one->pair[one->n++] = pairs->pair[i];
+		ike_task_add(sa, IKE_TASK_CREATE_CHILD, 0, one);
+	}
+}

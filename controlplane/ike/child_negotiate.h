@@ -46,3 +46,5 @@ struct child_sa *child_make(struct ike_sa *sa, const struct child_agreed *agreed
 
 /* What of the policy no child covers yet, after a first answer: asked for on its own (B49). */
 void child_want_rest(struct ike_sa *sa, const struct ts_pairs *proposed);
+/* RFC 7296 2.9: a peer that takes one pair a child (SINGLE_PAIR_REQUIRED): each on its own. */
+void child_want_each(struct ike_sa *sa, const struct ts_pairs *pairs);

@@ -175,6 +175,7 @@ static void stop(struct ike_engine *engine)
 	for (struct ike_sa *sa = engine->sas, *next; sa; sa = next) {
 		next = sa->next;
 		ike_sa_delete(sa, "stopped");
+		ike_request_hurry(sa);
 	}
 	held_delete_all(engine);
 	flows_forget(engine);
@@ -216,7 +217,10 @@ static void events_input(struct ike_engine *engine, const struct ike_input *in)
 	case IKE_IN_FLUSHED:
 		flushed_input(engine);
 		break;
-	default: /* ROUTE_CHANGED, LINK, PMTU: nothing depends on them yet */
+	case IKE_IN_PMTU:
+		pmtu_input(engine, &in->event.pmtu);
+		break;
+	default: /* ROUTE_CHANGED, LINK: nothing depends on them yet */
 		break;
 	}
 }

@@ -93,7 +93,7 @@ enum ike_input_type {
 	IKE_IN_HELD_FLOW,      /* event.held_flow: a flow that it left, after all SAs */
 	IKE_IN_HELD_END,       /* nothing: no more of them */
 	IKE_IN_FLUSHED,        /* nothing: ipsecctl -F */
-	IKE_IN_PMTU,           /* event.pmtu; not used yet */
+	IKE_IN_PMTU,           /* event.pmtu: of a path; bounds our fragments */
 	IKE_IN_TRANSPORT_UP,   /* espd attached (again): paths, SAs (RESTORE) and flows are pushed
 				* between RESYNC_BEGIN and RESYNC_END before anything is sent */
 	IKE_IN_TRANSPORT_DOWN, /* timers of exchanges stand still; nothing is sent */

@@ -16,7 +16,8 @@
  *
  * All timers, in milliseconds:
  *   RETRANSMIT_MS: a request is sent again after 2 s, then 4, 8, 16, 32 s more; 64 s after the
- *   last its SA is given up. RESPONSE_KEEP_MS: an answer is kept for repeats. HALF_OPEN_MS:
+ *   last its SA is given up. At a clean stop peers have a second in all: STOP_RETRANSMIT_MS.
+ *   RESPONSE_KEEP_MS: an answer is kept for repeats. HALF_OPEN_MS:
  *   a responder's SA without IKE_AUTH, and any set-up, ends. OLD_INBOUND_MS: the inbound SA
  *   replaced by a rekey still takes late packets. DPD: every config->dpd_interval_s: see
  *   exchange_informational.c. ACTIVE_FIRST_MS, ACTIVE_RETRY_MS: active policies start, and
@@ -25,7 +26,8 @@
 enum {
 	RETRANSMIT_MS = 2000,
 	RETRANSMITS = 5,
-	DELETE_RETRANSMITS = 5,
+	STOP_RETRANSMIT_MS = 250,
+	STOP_RETRANSMITS = 3,
 	RESPONSE_KEEP_MS = 120 * 1000,
 	HALF_OPEN_MS = 120 * 1000,
 	REKEYED_SA_MS = 120 * 1000,      /* a replaced IKE SA whose peer never deletes it */
@@ -189,5 +191,6 @@ void flushed_input(struct ike_engine *engine);
 void ack_input(struct ike_engine *engine, const struct ipc_ack *ack);
 void acquire_input(struct ike_engine *engine, const struct ipc_acquire *acquire);
 void sa_state_input(struct ike_engine *engine, const struct ipc_sa_state *state);
+void pmtu_input(struct ike_engine *engine, const struct ipc_pmtu_event *event);
 void addr_input(struct ike_engine *engine, const struct ipc_addr_event *event);
 void route_input(struct ike_engine *engine, const struct ipc_route *route);

@@ -93,6 +93,14 @@ void sa_state_input(struct ike_engine *engine, const struct ipc_sa_state *state)
 	sa_changed(sa);
 }
 
+void pmtu_input(struct ike_engine *engine, const struct ipc_pmtu_event *event)
+{
+	struct ike_sa *sa = ike_sa_by_tunnel(engine, event->path);
+
+	if (sa)
+		sa->pmtu = event->mtu;
+}
+
 void addr_input(struct ike_engine *engine, const struct ipc_addr_event *event)
 {
 	/* An address that is gone takes its SAs: without MOBIKE the peer cannot be told. Active

@@ -258,7 +258,8 @@ void auth_response_input(struct ike_sa *sa)
 }
 
 /* RFC 7296 2.21.2: the IKE SA stands, the child does not: delete what the peer has, try again. */
-static void first_child_failed(struct ike_sa *sa, int rc, uint32_t spi_in)
+static void first_child_failed(
+	struct ike_sa *sa, int rc, uint32_t spi_in, const struct ts_pairs *pairs)
 {
 	struct ike_task *task;
 
@@ -269,6 +270,10 @@ static void first_child_failed(struct ike_sa *sa, int rc, uint32_t spi_in)
 		informational_want_delete_spi(sa, spi_in);
 	else
 		espd_spi_release(sa->engine, spi_in);
+	if (rc == IKE_N_SINGLE_PAIR_REQUIRED) {
+		child_want_each(sa, pairs);
+		return;
+	}
 	task = ike_task_add(sa, IKE_TASK_CREATE_CHILD, 0, NULL);
 	if (task)
 		task->not_before_ms = sa->engine->now_ms + (rc == IKE_N_TEMPORARY_FAILURE
@@ -311,7 +316,7 @@ void auth_complete_initiator(struct ike_sa *sa)
 	if (child)
 		child_want_rest(sa, pairs);
 	else
-		first_child_failed(sa, rc, spi_in);
+		first_child_failed(sa, rc, spi_in, pairs);
 	free(pairs);
 	initiate_succeeded(engine, sa->policy->number);
 }

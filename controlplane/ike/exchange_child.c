@@ -349,21 +349,6 @@ static void again_with_group(struct ike_sa *sa, struct ike_attempt *a, const str
 	}
 }
 
-/* A peer that takes one pair a child (RFC 7296 2.9): each on its own. */
-static void one_by_one(struct ike_sa *sa, const struct ts_pairs *pairs)
-{
-	if (pairs->n < 2)
-		return;
-	for (size_t i = 0; i < pairs->n; i++) {
-		struct ts_pairs *one = calloc(1, sizeof(*one));
-
-		if (!one)
-			return;
-		one->pair[one->n++] = pairs->pair[i];
-		ike_task_add(sa, IKE_TASK_CREATE_CHILD, 0, one);
-	}
-}
-
 static void refused(struct ike_sa *sa, struct ike_attempt *a, struct child_sa *old, uint16_t error)
 {
 	struct ike_engine *engine = sa->engine;
@@ -389,7 +374,7 @@ static void refused(struct ike_sa *sa, struct ike_attempt *a, struct child_sa *o
 		not_found(sa, a, old);
 		return;
 	case IKE_N_SINGLE_PAIR_REQUIRED:
-		one_by_one(sa, a->pairs);
+		child_want_each(sa, a->pairs);
 		break;
 	default:
 		break;

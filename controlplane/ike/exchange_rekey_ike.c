@@ -79,6 +79,7 @@ static struct ike_sa *make_sa(struct ike_sa *old, bool is_initiator, const struc
 	sa->we_are_natted = old->we_are_natted;
 	sa->peer_is_natted = old->peer_is_natted;
 	sa->peer_does_fragments = old->peer_does_fragments;
+	sa->pmtu = old->pmtu;
 	ike_sa_set_policy(sa, old->policy);
 	sa->local_id = old->local_id;
 	sa->peer_id = old->peer_id;

@@ -150,6 +150,7 @@ struct ike_sa {
 	struct ike_datagrams response;         /* last one, for repeats */
 	uint64_t response_until_ms;
 	struct ike_reassembly *reassembly;
+	uint32_t pmtu; /* of the path, as espd found it; 0: not known */
 	struct ike_task *tasks;
 
 	struct child_sa *children;
@@ -228,6 +229,8 @@ int ike_request_send(
 /* The request is answered or given up. */
 void ike_request_done(struct ike_sa *sa);
 void ike_request_timeout(struct ike_sa *sa); /* retransmit or give up */
+/* At a clean stop: a request that waits already is repeated now, and not for long. */
+void ike_request_hurry(struct ike_sa *sa);
 /* The answer to the peer's request `message_id`; it leaves after the command (0: at once). */
 void ike_response_send(struct ike_sa *sa, uint8_t exchange, uint32_t message_id,
 	struct ike_builder *b, uint64_t after_command);

@@ -52,10 +52,13 @@ static size_t fragment_limit(const struct ike_sa *sa)
 {
 	const struct ike_config *config = sa->engine->config;
 	bool is_v6 = sa->remote.addr.family == 6;
-	size_t packet = (config && config->fragmentation && !is_v6) ? 576 : 1280;
+	size_t least = is_v6 ? 1280 : 576;
+	size_t packet = config && config->fragmentation ? least : 1280;
 
 	if (!sa->peer_does_fragments)
 		return 0;
+	if (sa->pmtu && sa->pmtu < packet)
+		packet = sa->pmtu > least ? sa->pmtu : least;
 	return packet - (is_v6 ? 40 : 20) - 8 - IKE_NATT_MARKER_LEN;
 }
 
@@ -99,7 +102,8 @@ int ike_request_send(
 	sa->request.message_id = h.message_id;
 	sa->request.attempts = 0;
 	sa->request.after_command = 0;
-	sa->request.deadline_ms = engine->now_ms + RETRANSMIT_MS;
+	sa->request.deadline_ms = engine->now_ms +
+				  (engine->is_stopping ? STOP_RETRANSMIT_MS : RETRANSMIT_MS);
 	ike_log_send(sa, &h, datagrams_len(&sa->request.bytes));
 	ike_checkpoint_emit(sa);
 	ike_transmit(sa, &sa->request.bytes, 0);
@@ -117,7 +121,7 @@ void ike_request_timeout(struct ike_sa *sa)
 {
 	struct ike_engine *engine = sa->engine;
 
-	if (sa->request.attempts >= RETRANSMITS) {
+	if (sa->request.attempts >= (engine->is_stopping ? STOP_RETRANSMITS : RETRANSMITS)) {
 		engine->stats.requests_timed_out++;
 		sa_log(sa, LOG_LVL_INFO, "retransmit limit reached for %s req %u",
 			ike_exchange_str(sa->request.exchange), sa->request.message_id);
@@ -126,7 +130,9 @@ void ike_request_timeout(struct ike_sa *sa)
 	}
 	sa->request.attempts++;
 	sa->request.deadline_ms = engine->now_ms +
-				  ((uint64_t)RETRANSMIT_MS << sa->request.attempts);
+				  (engine->is_stopping ? STOP_RETRANSMIT_MS
+						       : (uint64_t)RETRANSMIT_MS
+								 << sa->request.attempts);
 	engine->stats.requests_retransmitted++;
 	char peer[ENDPOINT_STRLEN], local[ENDPOINT_STRLEN];
 
@@ -134,6 +140,18 @@ void ike_request_timeout(struct ike_sa *sa)
 		ike_exchange_str(sa->request.exchange), sa->request.message_id,
 		endpoint_str(&sa->remote, peer), endpoint_str(&sa->local, local));
 	ike_transmit(sa, &sa->request.bytes, 0);
+}
+
+void ike_request_hurry(struct ike_sa *sa)
+{
+	if (sa->state == IKE_SA_CLOSED || sa->request.type == IKE_TASK_NONE)
+		return;
+	sa->request.attempts = 0;
+	if (sa->request.type == IKE_TASK_DELETE_IKE)
+		sa->request.deadline_ms = sa->engine->now_ms + STOP_RETRANSMIT_MS;
+	else
+		sa->request.deadline_ms = sa->engine->now_ms;
+	ike_sa_update_timer(sa);
 }
 
 void ike_response_send(struct ike_sa *sa, uint8_t exchange, uint32_t message_id,

@@ -391,7 +391,7 @@ void sim_start_node(struct sim_node *node)
 {
 	static const char *const names[] = {"server1.domain", "server2.domain"};
 	struct ike_engine_params params = {
-		.random = node_random, .random_ctx = node, .engine_number = 0};
+		.random = node_random, .random_ctx = node, .only_nat_t = node->only_nat_t};
 
 	node->log = (struct logger){
 		.level = LOG_LVL_DEBUG, .sink = log_sink, .sink_ctx = node, .ident = "sim"};

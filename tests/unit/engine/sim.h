@@ -70,6 +70,7 @@ struct sim_node {
 	const char *psk;
 	uint64_t rng;
 	uint64_t n_sent, n_sent_bytes, n_auth_requests, n_pubkey_requests, n_checkpoints;
+	bool only_nat_t;  /* iked -t */
 	bool is_down;     /* receives nothing (process dead, cable cut) */
 	bool keys_silent; /* the key process does not answer */
 	bool may_restart; /* an engine without memory is replaced, as its process is */
