@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dataplane/debug_explain.h"
+#include "dataplane/debug_filter.h"
 #include "dataplane/debug_show.h"
 #include "dataplane/pktmeta.h"
 #include "ipc/debug.h"
@@ -74,10 +76,18 @@ static void client_end(struct client *c, uint32_t error, const char *text)
 
 static void show(struct client *c, const char *words)
 {
-	char *text = debug_show(c->debug->espd, words);
+	bool is_explain = strncmp(words, "explain ", 8) == 0, is_question = true;
+	char *text = is_explain ? debug_explain(c->debug->espd, words, &is_question)
+				: debug_show(c->debug->espd, words);
 
+	if (!is_question) {
+		free(text);
+		client_end(c, IPC_E_INVALID,
+			"expected SRC[:PORT] DST[:PORT] [PROTO], or an SPI as in 0x1234abcd");
+		return;
+	}
 	if (!text) {
-		client_end(c, IPC_E_NO_SUCH, "pipeline, port, spd, worker, stats");
+		client_end(c, IPC_E_NO_SUCH, "expected pipeline, port, spd, worker or stats");
 		return;
 	}
 	(void)!ipc_debug_send(c->fd, strstr(words, "--json") ? IPC_DEBUG_JSON : IPC_DEBUG_TEXT,
@@ -207,19 +217,6 @@ static void counted(struct client *c, int rc)
 		client_end(c, IPC_OK, "");
 }
 
-/* Every word of the filter must be in the text: "10.0.1.2", "drop", "proto 17". */
-static bool filter_fits(const char *filter, const char *text)
-{
-	char copy[256], *save = NULL;
-
-	snprintf(copy, sizeof(copy), "%s", filter);
-	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
-		if (strcmp(w, "host") != 0 && strcmp(w, "proto") != 0 && !strstr(text, w))
-			return false;
-	}
-	return true;
-}
-
 static void trace_text(struct debug *d, struct rte_mbuf *m)
 {
 	char text[4096];
@@ -229,7 +226,7 @@ static void trace_text(struct debug *d, struct rte_mbuf *m)
 	for (int i = 0; i < CLIENTS_MAX; i++) {
 		struct client *c = &d->clients[i];
 
-		if (c->fd >= 0 && c->kind == CLIENT_TRACE && filter_fits(c->filter, text))
+		if (c->fd >= 0 && c->kind == CLIENT_TRACE && debug_filter_fits(c->filter, text))
 			counted(c, ipc_debug_send_text(c->fd, text));
 	}
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "dataplane/drop_memory.h"
 #include "dataplane/reassembly.h"
 #include "dataplane/sad.h"
 
@@ -92,6 +93,7 @@ void stage_leave(struct worker *w, struct burst *b)
 			b->drop[i] = DROP_MALFORMED;
 		}
 		w->ctx.drops[b->drop[i]]++;
+		drop_memory_note(w->drop_memory, b, i, w->ctx.now_s);
 		rte_pktmbuf_free(b->m[i]);
 		b->next[i] = NEXT_NONE;
 	}

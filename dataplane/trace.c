@@ -54,8 +54,14 @@ static void addresses_add(struct rte_mbuf *t, const struct burst *b, unsigned in
 		return;
 	s = burst_addr(b->pkt[i].family, burst_src(b, i));
 	d = burst_addr(b->pkt[i].family, burst_dst(b, i));
-	line_add(t, " %s.%u > %s.%u proto %u len %u", addr_str(&s, src), b->pkt[i].sport,
-		addr_str(&d, dst), b->pkt[i].dport, b->pkt[i].proto, b->pkt[i].len);
+	if (b->pkt[i].flags & PKT_PORTS)
+		line_add(t, " %s.%u > %s.%u", addr_str(&s, src), b->pkt[i].sport, addr_str(&d, dst),
+			b->pkt[i].dport);
+	else
+		line_add(t, " %s > %s", addr_str(&s, src), addr_str(&d, dst));
+	if (b->pkt[i].flags & PKT_L4_OK && (b->pkt[i].proto == 1 || b->pkt[i].proto == 58))
+		line_add(t, " type %u code %u", b->pkt[i].sport >> 8, b->pkt[i].sport & 0xff);
+	line_add(t, " proto %u len %u", b->pkt[i].proto, b->pkt[i].len);
 }
 
 void trace_burst_begin(struct worker *w, struct burst *b)

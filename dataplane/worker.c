@@ -16,6 +16,7 @@
 #include <rte_ring.h>
 
 #include "dataplane/crypto_mb.h"
+#include "dataplane/drop_memory.h"
 #include "dataplane/pipeline.h"
 
 /*
@@ -100,7 +101,8 @@ struct worker *worker_create(struct dataplane *dp, uint16_t id)
 		w->ctx.rng[i] = rte_rand() | 1;
 	w->ctx.crypto = crypto_mb_create(CRYPTO_ARCH_AUTO, &error);
 	w->ctx.sa_events = ring_create("sa-events", id, 0);
-	if (w->wake_fd < 0 || !w->ctx.crypto || !w->ctx.sa_events ||
+	w->drop_memory = drop_memory_create();
+	if (w->wake_fd < 0 || !w->ctx.crypto || !w->ctx.sa_events || !w->drop_memory ||
 		rings_create(w, dp->n_workers) < 0 || pipeline_init(w) < 0) {
 		worker_destroy(w);
 		return NULL;
@@ -129,6 +131,7 @@ void worker_destroy(struct worker *w)
 		ring_free(w->handoff[i], true);
 	ring_free(w->ctx.sa_events, false);
 	crypto_mb_destroy(w->ctx.crypto);
+	free(w->drop_memory);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	free(w);

@@ -16,6 +16,7 @@ struct rte_rcu_qsbr;
 struct rte_mempool;
 struct router;
 struct reassembly;
+struct drop_memory;
 
 #define WORKERS_MAX 16
 #define WORKER_RX_BURST 32
@@ -82,8 +83,9 @@ struct worker {
 	struct rte_mbuf *trace_text[BURST_MAX];
 	uint8_t trace_next[BURST_MAX];
 	uint16_t trace_n;
-	bool wake_main;        /* something was put into to_main in this turn */
-	uint32_t wake_workers; /* bit n: something was handed to worker n */
+	bool wake_main;                  /* something was put into to_main in this turn */
+	uint32_t wake_workers;           /* bit n: something was handed to worker n */
+	struct drop_memory *drop_memory; /* the last drops, for `penstockctl explain` */
 	struct reassembly *reassembly;
 	uint32_t expire_s;
 	struct icmp_limit icmp_limit;
