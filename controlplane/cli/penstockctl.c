@@ -24,6 +24,8 @@ static const struct command {
 		"packets with the decision at every step"},
 	{"capture", penstockctl_capture, 0, 2, "[spi 0xSPI]",
 		"clear text of an SA or of all, as pcap on standard output"},
+	{"explain", penstockctl_explain, 1, 3, "SRC[:PORT] DST[:PORT] [PROTO] | 0xSPI",
+		"what happens to a packet, or of an SA: flow, next hop, MTU, last drop"},
 	{"top", penstockctl_top, 0, 4, "[-n COUNT] [-i SECONDS]",
 		"rates of ports, tunnels and drops, live; -n: so many pictures, without a screen"},
 	{"exporter", penstockctl_exporter, 0, 4, "[--listen ADDRESS:PORT] [--max-tunnels N]",

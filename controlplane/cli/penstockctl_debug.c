@@ -81,8 +81,8 @@ static int finish(const uint8_t *data, size_t len)
 	return end.error == 0 ? 0 : 1;
 }
 
-/* Prints replies as they come until END. */
-static int relay(int fd)
+/* Prints replies as they come until END; has_gaps: an empty line behind each. */
+static int relay(int fd, bool has_gaps)
 {
 	uint8_t *buf = malloc(IPC_DEBUG_DATA_MAX + 1);
 	uint16_t type;
@@ -97,8 +97,8 @@ static int relay(int fd)
 		if (type == IPC_DEBUG_PACKET && write_packet(buf, len) < 0)
 			break;
 		if (type == IPC_DEBUG_TEXT || type == IPC_DEBUG_JSON) {
-			printf("%s%s", (const char *)buf,
-				len > 0 && buf[len - 1] == '\n' ? "" : "\n");
+			printf("%s%s%s", (const char *)buf,
+				len > 0 && buf[len - 1] == '\n' ? "" : "\n", has_gaps ? "\n" : "");
 			fflush(stdout);
 		}
 	}
@@ -122,7 +122,7 @@ static int request(const struct penstockctl *p, uint16_t type, const void *body,
 		close(fd);
 		return 1;
 	}
-	return relay(fd);
+	return relay(fd, type == IPC_DEBUG_TRACE_START);
 }
 
 int penstockctl_ask_espd(const struct penstockctl *p, const char *words)

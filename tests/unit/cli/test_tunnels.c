@@ -241,7 +241,7 @@ static void metrics_are_well_formed(void **state)
 	text = metrics_text(t);
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		if (!strstr(text, wanted[i]))
-			fail_msg("not there: %s\nin:\n%s", wanted[i], text);
+			fail_msg("not there: %s; the text:\n%s", wanted[i], text);
 	/* Nothing that changes with each SA is a label of a counter. */
 	assert_null(strstr(text, "spi"));
 	free(text);
