@@ -113,6 +113,47 @@ def test_a_file_that_is_not_there_is_named_once(t):
     assert result.stdout.splitlines()[0] == "/nowhere: No such file or directory"
 
 
+# ---- explain ----
+
+def explain(host, *words):
+    text = ctl(host, "explain", "--json", *words).stdout
+    return json.loads(text)
+
+
+def test_explain_tells_flow_sa_next_hop_and_mtu(t):
+    assert received(t.site1, "10.0.2.24", 3) == 3
+    out = next(sa for sa in show(t.server1, "sa") if sa["direction"] == "out" and sa["state"] == "mature")
+    said = explain(t.server1, "10.0.1.13:1000", "10.0.2.24:53", "udp")
+    assert said["packet"] == "10.0.1.13:1000 > 10.0.2.24:53 proto 17" and said["verdict"] == "encrypted"
+    assert said["flow"] == "out from 10.0.1.0/24 to 10.0.2.0/24 peer 198.51.100.1 type require"
+    assert said["sa-spi"] == out["spi"] and said["mtu"] == out["mtu"] and said["sa-packets"] >= 3
+    assert said["port"] == "wan" and said["next-hop"].startswith("192.0.2.254 at ")
+    assert said["answer-verdict"].startswith("accepted out of an SA only")
+    assert said["answer-sa-spi"] != said["sa-spi"] and said["answer-sa-packets"] >= 3
+    by_spi = explain(t.server1, out["spi"])
+    assert len(by_spi) == 1 and by_spi[0]["sa"] == said["sa"]
+
+
+EXPLAINED = [  # words, part of the verdict
+    (["10.0.1.13", "8.8.8.8"], "goes on in clear: no flow matches"),
+    (["fd01::1", "fd02::2"], "dropped: deny"),
+    (["[fd01::1]:5", "[fd02::2]:6", "tcp"], "dropped: deny"),
+    (["10.0.1.13", "192.0.2.1"], "in clear: accepted"),
+]
+
+
+@pytest.mark.parametrize("words,verdict", EXPLAINED, ids=lambda x: " ".join(x) if isinstance(x, list) else "")
+def test_explain_verdicts(t, words, verdict):
+    assert verdict in explain(t.server1, *words)["verdict"]
+
+
+@pytest.mark.parametrize("words", [["foo"], ["1.2.3.4", "::1"], ["1.2.3.4:99999", "1.2.3.5"], ["0"],
+                                   ["1.2.3.4", "1.2.3.5", "bogus"], ["1.2.3.4", "1.2.3.5", "300"]])
+def test_explain_refuses(t, words):
+    result = ctl(t.server1, "explain", *words, check=False)
+    assert result.returncode == 1 and "expected SRC[:PORT] DST[:PORT] [PROTO], or an SPI" in result.stdout
+
+
 # ---- metrics ----
 
 PORT = 9470
@@ -179,6 +220,9 @@ def test_a_tunnel_that_is_down_does_not_vanish(t, scraper):
     t.two.stop()
     t.one.ikectl("reset", "id", "FQDN/server2.domain")
     wait_until("the tunnel is down", lambda: scraper.metrics()[up] == 0, 20)
+    assert received(t.site1, "10.0.2.24", 1) == 0
+    said = explain(t.server1, "10.0.1.13", "10.0.2.24")
+    assert said["verdict"].startswith("dropped: no-sa-for-flow") and said["last-drop-reason"] == "no-sa-for-flow"
     counted = scraper.metrics()[f'penstock_tunnel_packets_total{{{TUNNEL},direction="out"}}']
     assert counted > 0
     t.kill_espd(t.server1)
