@@ -6,8 +6,9 @@
  * One thread sends UDP in IP packets of SIZE bytes at RATE a second out of one namespace, by
  * schedule: a datagram carries the time at which it was due, not the time at which the sender
  * came to it, so that a stall of the sender or the gateway counts for every packet that it held
- * up. A sender that cannot keep up ends after SECONDS all the same: compare `sent`. The other thread receives in the other namespace; the kernel stamps the arrival, so that
- * the receiver's own delay does not count. Ends half a second after the last arrival.
+ * up. A sender that cannot keep up ends after SECONDS all the same: compare `sent`. The other
+ * thread receives in the other namespace; the kernel stamps the arrival, so that the receiver's own
+ * delay does not count. Ends half a second after the last arrival.
  *
  * -b: RATE packets back to back, once; SECONDS is not looked at.
  *
