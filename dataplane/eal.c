@@ -124,7 +124,8 @@ static void args_build(const struct eal_options *o, struct arg_list *a)
 	arg_add2(a, "--lcores", lcores);
 	arg_add2(a, "--main-lcore", "0");
 	arg_add(a, "--iova-mode=va");
-	arg_add(a, "--no-telemetry");
+	if (!o->has_telemetry)
+		arg_add(a, "--no-telemetry");
 	prefix_format(o->run_dir, text, sizeof(text));
 	arg_add2(a, "--file-prefix", text);
 	snprintf(text, sizeof(text), "%u", o->memory_mb);

@@ -23,6 +23,7 @@ struct eal_options {
 	int worker_cpu[EAL_WORKERS_MAX]; /* -1: any of the process's CPUs (`shared`) */
 	uint32_t memory_mb;              /* for all pools and tables */
 	bool no_huge;
+	bool has_telemetry;     /* DPDK's socket in /run/dpdk, and two threads more */
 	const char *extra_args; /* split at blanks, last; NULL: none */
 	bool is_verbose;
 };

@@ -39,6 +39,7 @@ struct espd_config {
 	size_t n_workers; /* default 1 */
 	int cpus[ESPD_WORKERS_MAX];
 	bool default_deny;      /* packets no flow matches: default pass */
+	bool telemetry;         /* default no: DPDK's telemetry socket, for root */
 	bool strict_inbound;    /* default yes: clear packets on a `use` flow of iked drop */
 	uint32_t replay_window; /* packets, 64 to 4096, a power of two; default 1024 */
 	uint32_t max_sa;        /* default 16384 */

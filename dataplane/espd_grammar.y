@@ -30,7 +30,8 @@ static void espd_yyerror(struct conf_pos *pos, struct espd_parser *parser, const
 %token MAC "mac" MAX_FLOWS "max-flows" MAX_SA "max-sa" MBUFS "mbufs" MEMORY "memory" MTU "mtu"
 %token NO "no" PASS "pass" PORT "port" PORTS "ports" PUNT "punt" QUEUES "queues"
 %token REPLAY_WINDOW "replay-window" RUN_DIR "run-dir" SHARED "shared" SPIN "spin"
-%token STANDALONE "standalone" STRICT_INBOUND "strict-inbound" TAP "tap" USER "user"
+%token STANDALONE "standalone" STRICT_INBOUND "strict-inbound" TAP "tap" TELEMETRY "telemetry"
+%token USER "user"
 %token WAIT_FOR "wait-for" WORKERS "workers" YES "yes"
 
 %type <struct conf_string> string
@@ -64,6 +65,7 @@ statement: port
 	| DEFAULT PASS { C->default_deny = false; }
 	| DEFAULT DENY { C->default_deny = true; }
 	| STRICT_INBOUND yes_no { C->strict_inbound = $2; }
+	| TELEMETRY yes_no { C->telemetry = $2; }
 	| REPLAY_WINDOW NUMBER { espd_window(parser, &$2); }
 	| MAX_SA NUMBER { C->max_sa = espd_number(parser, &$2, "max-sa", 16, 1 << 24); }
 	| MAX_FLOWS NUMBER { C->max_flows = espd_number(parser, &$2, "max-flows", 16, 1 << 24); }
@@ -176,6 +178,7 @@ const struct conf_keyword espd_keywords[] = {
 	{"spin", SPIN},
 	{"standalone", STANDALONE},
 	{"strict-inbound", STRICT_INBOUND},
+	{"telemetry", TELEMETRY},
 	{"tap", TAP},
 	{"user", USER},
 	{"wait-for", WAIT_FOR},

@@ -224,12 +224,15 @@ static void net_helper_gone(void *ctx, int fd, uint32_t events)
 /* What needs root: devices, TAPs, netlink, the threads as DPDK makes them. */
 static int privileged_start(struct espd *e, const struct kernel_ops *kops, char *err, size_t cap)
 {
-	const char *devices[ESPD_PORTS_MAX];
+	const char *devices[ESPD_PORTS_MAX + 1];
+	size_t n = 0;
 	int rc;
 
 	for (size_t i = 0; i < e->conf.n_ports; i++)
-		devices[i] = e->conf.ports[i].device;
-	rc = sandbox_build(&e->sandbox, devices, e->conf.n_ports);
+		devices[n++] = e->conf.ports[i].device;
+	if (e->conf.telemetry)
+		devices[n++] = SANDBOX_TELEMETRY;
+	rc = sandbox_build(&e->sandbox, devices, n);
 	if (rc < 0) {
 		snprintf(err, cap, "lists of system calls: %s", strerror(-rc));
 		return -1;

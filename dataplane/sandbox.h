@@ -24,7 +24,9 @@ struct sandbox_set {
 	struct sock_fprog role[SANDBOX_ROLES]; /* on top of it */
 };
 
-/* devices: the `device` strings of espd.conf, as the lists have rows a driver. 0 or -errno. */
+/* devices: the `device` strings of espd.conf, as the lists have rows a driver; one more for DPDK's
+ * telemetry. 0 or -errno. */
+#define SANDBOX_TELEMETRY "telemetry"
 int sandbox_build(struct sandbox_set *set, const char *const *devices, size_t n_devices)
 	__attribute__((warn_unused_result));
 void sandbox_free(struct sandbox_set *set);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -247,6 +248,14 @@ static const int vhost_calls[] = {NR(connect), NR(bind), NR(listen), NR(accept),
 /* NICs: interrupts, configuration space and the device's end go through VFIO or UIO. */
 static const int pci_calls[] = {NR(ioctl), NR(pread64), NR(pwrite64), NR(eventfd2), END};
 
+/* DPDK's telemetry: a client, and a thread for it. Other calls that it makes may fail. */
+static const int telemetry_calls[] = {NR(accept), NR(accept4), END};
+static const struct sandbox_values telemetry_values[] = {
+	{NR(clone), 0, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND,
+		CLONE_VM | CLONE_THREAD | CLONE_SIGHAND},
+	VALUES_END,
+};
+
 /* The longer prefix first. */
 const struct sandbox_driver sandbox_drivers[] = {
 	{"net_af_xdp", {[SANDBOX_WORKER] = {kick_calls, NULL}}},
@@ -261,6 +270,7 @@ const struct sandbox_driver sandbox_drivers[] = {
 				    [SANDBOX_MAIN] = {vhost_calls, memif_values}}},
 	{"net_vhost", {[SANDBOX_EAL] = {vhost_calls, memif_values},
 			      [SANDBOX_MAIN] = {vhost_calls, memif_values}}},
+	{SANDBOX_TELEMETRY, {[SANDBOX_EAL] = {telemetry_calls, telemetry_values}}},
 	{"net_ring", {{0}}},
 	{"net_null", {{0}}},
 	{NULL, {[SANDBOX_WORKER] = {pci_calls, NULL},

@@ -24,6 +24,7 @@
 #include "dataplane/route.h"
 #include "dataplane/sad.h"
 #include "dataplane/spd.h"
+#include "dataplane/telemetry.h"
 #include "ipc/manual_store.h"
 #include "ipc/paths.h"
 #include "ipc/spi.h"
@@ -86,6 +87,7 @@ static int eal_begin(struct espd *e, char *err, size_t cap)
 		.n_workers = e->dp.n_workers,
 		.memory_mb = memory_wanted_mb(e),
 		.no_huge = e->conf.hugepages == ESPD_HUGE_NO,
+		.has_telemetry = e->conf.telemetry,
 		.extra_args = e->conf.eal_args,
 		.is_verbose = e->log.level >= LOG_LVL_TRACE,
 	};
@@ -293,6 +295,8 @@ static int view_create(struct espd *e, char *err, size_t cap)
 	rc = view_writer_create(&e->view, path, &c, e->user.view_gid);
 	if (rc < 0)
 		snprintf(err, cap, "%s: %s", path, ipc_strerror(rc));
+	else if (e->conf.telemetry && telemetry_start(path) < 0)
+		log_warn(&e->log, "DPDK's telemetry does not take our commands");
 	return rc;
 }
 

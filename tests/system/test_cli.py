@@ -10,7 +10,7 @@ from tunnel import Tunnel, ipsecctl, reaches, received, show
 
 @pytest.fixture(scope="module")
 def t():
-    with Tunnel("cli") as tunnel:
+    with Tunnel("cli", conf="telemetry yes\n") as tunnel:
         wait_until("the tunnel", lambda: reaches(tunnel.site1, "10.0.2.24"))
         yield tunnel
 
@@ -152,6 +152,40 @@ def test_explain_verdicts(t, words, verdict):
 def test_explain_refuses(t, words):
     result = ctl(t.server1, "explain", *words, check=False)
     assert result.returncode == 1 and "expected SRC[:PORT] DST[:PORT] [PROTO], or an SPI" in result.stdout
+
+
+# ---- DPDK's telemetry ----
+
+TELEMETRY = """
+import glob, json, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.settimeout(10)
+s.connect(glob.glob("/run/dpdk/*/dpdk_telemetry.v2")[0])
+s.recv(4096)
+for command in sys.argv[1:]:
+    s.send(command.encode())
+    print(json.dumps(list(json.loads(s.recv(65536)).values())[0]))
+"""
+
+
+def telemetry(host, *commands):
+    return [json.loads(line) for line in
+            host.run("/usr/bin/python3", "-c", TELEMETRY, *commands).stdout.splitlines()]
+
+
+def test_telemetry_answers_as_the_view(t):
+    spi = show(t.server1, "sa")[0]["spi"]
+    state, drops, port, spis, sa = telemetry(t.server1, "/penstock/state", "/penstock/drops",
+                                             "/penstock/port,wan", "/penstock/sas", f"/penstock/sa,{spi}")
+    assert state["state"] == "ready" and state["flows"] == len(show(t.server1, "flow"))
+    assert set(drops) == {row["reason"].replace("-", "_") for row in show(t.server1, "drops")}
+    assert port["driver"] == "net_af_packet" and port["rx_packets"] > 0
+    assert spi in spis and sa["direction"] in ("in", "out")
+    nothing = telemetry(t.server1, "/penstock/worker,99", "/penstock/worker,x", "/penstock/worker", "/penstock/sa,1",
+                        "/penstock/port,none", "/penstock/port")
+    assert nothing == [None] * 6
+    mode = t.server1.run("stat", "-c", "%a", "/run/dpdk").stdout.strip()
+    assert mode == "700", "what DPDK itself tells is root's alone"
 
 
 # ---- metrics ----

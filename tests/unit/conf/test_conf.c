@@ -261,6 +261,8 @@ static const struct good_row good[] = {
 	{ESPD, "workers 4\nworkers shared", "workers shared\n", ""},
 	{ESPD, "user gateway", "user \"gateway\"\n", ""},
 	{ESPD, "punt yes\nstrict-inbound no", "strict-inbound no\n", ""},
+	{ESPD, "", "telemetry no\n", ""},
+	{ESPD, "telemetry yes", "telemetry yes\n", ""},
 	{ESPD, "port wan device \"net_tap0,iface=x\" mtu 1400",
 		"port \"wan\" device \"net_tap0,iface=x\" "
 		"tap \"wan\" mtu 1400\n",
