@@ -262,11 +262,11 @@ void espd_conf_print(const struct espd_config *c, FILE *out)
 	print_ports(c, out);
 	print_workers(c, out);
 	fprintf(out, "default %s\n", c->default_deny ? "deny" : "pass");
-	fprintf(out, "telemetry %s\n", c->telemetry ? "yes" : "no");
 	fprintf(out, "strict-inbound %s\n", c->strict_inbound ? "yes" : "no");
 	fprintf(out, "replay-window %u\n", c->replay_window);
 	fprintf(out, "max-sa %u\n", c->max_sa);
 	fprintf(out, "max-flows %u\n", c->max_flows);
+	fprintf(out, "telemetry %s\n", c->telemetry ? "yes" : "no");
 	fputs(c->wait_for_iked ? "wait-for iked\n" : "standalone\n", out);
 	print_auto("memory", c->memory_mb, out);
 	print_auto("mbufs", c->mbufs, out);
