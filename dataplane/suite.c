@@ -71,7 +71,9 @@ const struct suite *suite_find(uint16_t encr_id, uint16_t encr_key_len, uint16_t
 	return NULL;
 }
 
-size_t suite_schedule_len(const struct suite *s)
+#define PAD_LEN 64 /* of the widest digest's state */
+
+static size_t cipher_schedule_len(const struct suite *s)
 {
 	switch (s->kind) {
 	case SUITE_GCM:
@@ -85,6 +87,11 @@ size_t suite_schedule_len(const struct suite *s)
 	}
 }
 
+size_t suite_schedule_len(const struct suite *s)
+{
+	return cipher_schedule_len(s) + (s->integ_key_len ? 2 * PAD_LEN : 0);
+}
+
 /* RFC 2104 2: the digest's state after one block of key xor pad; keys fit in a block. */
 static void hmac_pads(const struct suite *s, IMB_MGR *mb, const uint8_t *key, struct sa_keys *out)
 {
@@ -95,6 +102,8 @@ static void hmac_pads(const struct suite *s, IMB_MGR *mb, const uint8_t *key, st
 		block[0][i] ^= key[i];
 		block[1][i] ^= key[i];
 	}
+	out->ipad = out->schedule + cipher_schedule_len(s);
+	out->opad = out->ipad + PAD_LEN;
 	uint8_t *pad[2] = {out->ipad, out->opad};
 	for (int i = 0; i < 2; i++) {
 		switch (s->hash) {

@@ -39,12 +39,12 @@ struct suite {
  */
 struct sa_keys {
 	uint8_t salt[4]; /* GCM, CTR, ChaCha20: first bytes of the nonce */
-	uint32_t reserved[3];
-	/* HMAC: the digest's state after the block key^ipad, key^opad */
-	uint8_t ipad[64] __attribute__((aligned(16)));
-	uint8_t opad[64] __attribute__((aligned(16)));
+	uint32_t reserved;
+	/* HMAC: the digest's state after the block key^ipad, key^opad; behind the cipher's schedule
+	 */
+	uint8_t *ipad, *opad;
 	const void *des[3]; /* 3DES: pointers into schedule */
-	/* The cipher's schedule for this direction, suite_schedule_len() bytes. */
+	/* The cipher's schedule for this direction and the HMAC's, suite_schedule_len() bytes. */
 	uint8_t schedule[] __attribute__((aligned(64)));
 };
 
