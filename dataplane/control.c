@@ -430,10 +430,7 @@ void control_counts_get(const struct control *c, uint32_t owner, struct control_
 	cursor = 0;
 	while ((p = handle_map_next(c->paths, &cursor)))
 		out->n_path += p->owner == owner;
-	for (unsigned int i = 0; i < c->n_flow_counts; i++) {
-		if (c->flow_counts[i].owner == owner)
-			out->n_flow = c->flow_counts[i].n;
-	}
+	out->n_flow = spd_owner_count(c->cfg.dp->spd, owner);
 }
 
 void control_totals_get(const struct control *c, struct control_counts *out)
@@ -445,8 +442,7 @@ void control_totals_get(const struct control *c, struct control_counts *out)
 	while ((sa = handle_map_next(c->sas, &cursor)))
 		out->n_sa += sa->hot && !sa->is_deleting;
 	out->n_path = handle_map_count(c->paths);
-	for (unsigned int i = 0; i < c->n_flow_counts; i++)
-		out->n_flow += c->flow_counts[i].n;
+	out->n_flow = spd_count(c->cfg.dp->spd);
 	out->n_resyncs = c->n_resyncs;
 }
 

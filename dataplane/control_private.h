@@ -84,12 +84,6 @@ struct control {
 	struct held_cursor held;
 	struct owner_set away; /* owners that went away: their SAs are orphans */
 	bool flows_dirty, is_restoring, is_manual_dirty;
-	uint32_t n_view_flows;
-	struct { /* flows of each owner, counted when they were listed last */
-		uint32_t owner;
-		uint64_t n;
-	} flow_counts[OWNERS_KNOWN_MAX];
-	unsigned int n_flow_counts;
 	uint64_t n_resyncs;
 	uint64_t now_ms;
 	uint64_t next_limit_ms; /* no SA's time limit is due before */

@@ -107,50 +107,36 @@ void control_view_sa_gone(struct control *c, const struct sa_obj *sa)
 struct flow_listing {
 	struct control *c;
 	uint64_t *hits; /* main's row of the view: sums over the workers */
-	uint32_t n;
 };
-
-static void flow_count(struct control *c, uint32_t owner)
-{
-	unsigned int i = 0;
-
-	while (i < c->n_flow_counts && c->flow_counts[i].owner != owner)
-		i++;
-	if (i == OWNERS_KNOWN_MAX)
-		return;
-	if (i == c->n_flow_counts) {
-		c->flow_counts[i].owner = owner;
-		c->flow_counts[i].n = 0;
-		c->n_flow_counts++;
-	}
-	c->flow_counts[i].n++;
-}
 
 static void hits_show(void *ctx, const struct spd_flow_view *f)
 {
 	struct flow_listing *l = ctx;
 
-	if (l->n < l->c->n_view_flows)
-		l->hits[l->n++] = f->packets;
+	l->hits[f->place] = f->packets;
 }
 
 void control_view_hits(struct control *c)
 {
 	struct flow_listing l = {.c = c};
 
-	if (!c->cfg.view || c->flows_dirty ||
-		(c->n_view_flows > HITS_EACH_SECOND && control_now_s(c) % HITS_SLOW_S != 0))
+	if (!c->cfg.view || (spd_count(c->cfg.dp->spd) > HITS_EACH_SECOND &&
+				    control_now_s(c) % HITS_SLOW_S != 0))
 		return;
 	l.hits = view_flow_hits_at(c->cfg.view, c->cfg.dp->n_workers);
 	if (l.hits)
 		spd_each(c->cfg.dp->spd, hits_show, &l);
 }
 
-static void flow_show(void *ctx, const struct spd_flow_view *f)
+static void flow_show(void *ctx, uint32_t place, const struct spd_flow_view *f)
 {
 	struct flow_listing *l = ctx;
 	struct view_flow v;
 
+	if (!f) {
+		view_clear_flow(l->c->cfg.view, place);
+		return;
+	}
 	memset(&v, 0, sizeof(v));
 	v.is_used = 1;
 	v.owner_kind = f->owner >> 16;
@@ -167,24 +153,20 @@ static void flow_show(void *ctx, const struct spd_flow_view *f)
 		v.sa_spi = hot ? hot->spi : 0;
 		v.sa_handle = hot ? hot->cold->handle : 0;
 	}
-	flow_count(l->c, f->owner);
-	if (l->hits) /* the SPD holds no more flows than the view has room for */
-		l->hits[l->n] = f->packets;
-	view_set_flow(l->c->cfg.view, l->n++, &v);
+	if (l->hits)
+		l->hits[place] = f->packets;
+	view_set_flow(l->c->cfg.view, place, &v);
 }
 
+/* What has changed since the last time, not all: there may be a million. */
 void control_view_flows(struct control *c)
 {
 	struct flow_listing l = {.c = c};
 
-	c->n_flow_counts = 0;
 	if (!c->cfg.view)
 		return;
 	l.hits = view_flow_hits_at(c->cfg.view, c->cfg.dp->n_workers);
-	spd_each(c->cfg.dp->spd, flow_show, &l);
-	for (uint32_t i = l.n; i < c->n_view_flows; i++)
-		view_clear_flow(c->cfg.view, i);
-	c->n_view_flows = l.n;
+	spd_changes_each(c->cfg.dp->spd, flow_show, &l);
 }
 
 static void counters_copy(

@@ -281,7 +281,7 @@ static int view_create(struct espd *e, char *err, size_t cap)
 {
 	struct view_config c = {
 		.max_sa = (2u << ipc_spi_index_bits(e->conf.max_sa)) + MANUAL_SA_MAX,
-		.max_flows = e->conf.max_flows,
+		.max_flows = e->conf.max_flows + 1, /* one is replaced while all are there */
 		.n_workers = e->dp.n_workers,
 		.max_ports = e->dp.n_ports,
 		.n_drops = DROP_N,

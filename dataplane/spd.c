@@ -99,6 +99,8 @@ void spd_destroy(struct spd *spd)
 	spd_slab_destroy(spd->slab);
 	free(spd->free_ids);
 	free(spd->heads);
+	free(spd->changed);
+	free(spd->is_changed);
 	free(spd->by_handle);
 	free(spd->by_sa);
 	free(spd);
@@ -159,19 +161,27 @@ static void handles_grow(struct spd *spd)
 	LIST_INSERT_HEAD(&grown[handle_bucket(spd, e->owner, e->spec.flow.handle)], e, by_handle);
 }
 
+/* *array gets room for n of size each. 0 or -1. */
+static int array_grow(void *array, uint32_t n, size_t size)
+{
+	void *grown = realloc(*(void **)array, n * size);
+
+	if (grown == NULL)
+		return -1;
+	*(void **)array = grown;
+	return 0;
+}
+
 /* Room for ids up to n_ids. 0 or -1. */
 static int ids_grow(struct spd *spd)
 {
 	uint32_t n = spd->n_ids + SPD_COUNTER_CHUNK, chunk = spd->n_ids / SPD_COUNTER_CHUNK;
-	void *ids = realloc(spd->free_ids, n * sizeof(*spd->free_ids)), *heads;
 
-	if (ids == NULL)
+	if (array_grow(&spd->free_ids, n, sizeof(*spd->free_ids)) != 0 ||
+		array_grow(&spd->heads, n, sizeof(*spd->heads)) != 0 ||
+		array_grow(&spd->changed, n, sizeof(*spd->changed)) != 0 ||
+		array_grow(&spd->is_changed, n, sizeof(*spd->is_changed)) != 0)
 		return -1;
-	spd->free_ids = ids;
-	heads = realloc(spd->heads, n * sizeof(*spd->heads));
-	if (heads == NULL)
-		return -1;
-	spd->heads = heads;
 	for (uint32_t w = 0; w < spd->config.n_workers; w++) {
 		struct spd_counter *c;
 
@@ -182,13 +192,16 @@ static int ids_grow(struct spd *spd)
 			return -1;
 		atomic_store_explicit(&spd->counters[w][chunk], c, memory_order_release);
 	}
-	for (uint32_t id = n; id-- > spd->n_ids;)
+	for (uint32_t id = n; id-- > spd->n_ids;) {
 		spd->free_ids[spd->n_free_ids++] = id;
+		spd->heads[id] = NULL;
+		spd->is_changed[id] = false;
+	}
 	spd->n_ids = n;
 	return 0;
 }
 
-static struct spd_counter *counter_of(const struct spd *spd, uint32_t worker, uint32_t id)
+struct spd_counter *spd_counter_of(const struct spd *spd, uint32_t worker, uint32_t id)
 {
 	struct spd_counter *chunk = atomic_load_explicit(
 		&spd->counters[worker][id / SPD_COUNTER_CHUNK], memory_order_acquire);
@@ -202,7 +215,7 @@ static int id_take(struct spd *spd, uint32_t *id)
 		return -1;
 	*id = spd->free_ids[--spd->n_free_ids];
 	for (uint32_t w = 0; w < spd->config.n_workers; w++) {
-		struct spd_counter *c = counter_of(spd, w, *id);
+		struct spd_counter *c = spd_counter_of(spd, w, *id);
 
 		atomic_store_explicit(&c->packets, 0, memory_order_relaxed);
 		atomic_store_explicit(&c->bytes, 0, memory_order_relaxed);
@@ -266,6 +279,8 @@ static void entry_register(struct spd *spd, struct spd_entry *e)
 	if (e->is_autobind)
 		LIST_INSERT_HEAD(&spd->autobind, e, by_peer);
 	spd->n_flows++;
+	spd_owner_note(spd, e->owner, 1);
+	spd_changed(spd, e);
 	handles_grow(spd);
 }
 
@@ -275,6 +290,7 @@ static void entry_register(struct spd *spd, struct spd_entry *e)
  */
 static void id_give(struct spd *spd, uint32_t id)
 {
+	spd->heads[id] = NULL;
 	spd->free_ids[spd->n_free_ids++] = id;
 }
 
@@ -286,6 +302,8 @@ void spd_entry_remove(struct spd *spd, struct spd_entry *e)
 	if (e->is_autobind)
 		LIST_REMOVE(e, by_peer);
 	spd->n_flows--;
+	spd_owner_note(spd, e->owner, -1);
+	spd_changed(spd, e);
 	id_give(spd, e->id);
 	spd->config.defer(spd->config.defer_ctx, flow_free, e->flow);
 	spd_entry_unbind_all(spd, e);
@@ -298,8 +316,8 @@ static int entry_inherit(struct spd *spd, struct spd_entry *e, struct spd_entry 
 {
 	e->registration = before->registration;
 	for (uint32_t w = 0; w < spd->config.n_workers; w++) {
-		struct spd_counter *to = counter_of(spd, w, e->id);
-		struct spd_counter *from = counter_of(spd, w, before->id);
+		struct spd_counter *to = spd_counter_of(spd, w, e->id);
+		struct spd_counter *from = spd_counter_of(spd, w, before->id);
 
 		atomic_store(&to->packets, atomic_load(&from->packets));
 		atomic_store(&to->bytes, atomic_load(&from->bytes));
@@ -386,73 +404,4 @@ uint32_t spd_owner_sweep(struct spd *spd, spd_owner_t owner)
 uint32_t spd_owner_flush(struct spd *spd, spd_owner_t owner)
 {
 	return owner_remove(spd, owner, false);
-}
-
-void spd_each(
-	const struct spd *spd, void (*fn)(void *ctx, const struct spd_flow_view *view), void *ctx)
-{
-	const struct spd_entry *e;
-	struct ipc_flow flow;
-
-	TAILQ_FOREACH(e, &spd->all, all)
-	{
-		const struct spd_table *t =
-			&spd->tables[e->spec.direction - 1][e->spec.src.addr.family == 6];
-		struct spd_flow_view view = {
-			.owner = e->owner,
-			.flow = &flow,
-			.sas = atomic_load(&e->flow->sas),
-			.registration = e->registration,
-			.is_shadowed = spd_table_is_shadowed(spd, t, e),
-		};
-
-		spd_spec_tell(&e->spec, &flow);
-		for (uint32_t w = 0; w < spd->config.n_workers; w++) {
-			struct spd_counter *c = counter_of(spd, w, e->id);
-
-			view.packets += atomic_load_explicit(&c->packets, memory_order_relaxed);
-			view.bytes += atomic_load_explicit(&c->bytes, memory_order_relaxed);
-		}
-		fn(ctx, &view);
-	}
-}
-
-uint32_t spd_bound(const struct spd *spd)
-{
-	uint32_t bound = 0;
-
-	for (unsigned d = 0; d < 2; d++)
-		for (unsigned f = 0; f < 2; f++)
-			if (spd_table_bound(&spd->tables[d][f]) > bound)
-				bound = spd_table_bound(&spd->tables[d][f]);
-	return bound;
-}
-
-void spd_stats_get(const struct spd *spd, struct spd_stats *out)
-{
-	memset(out, 0, sizeof(*out));
-	out->n_flows = spd->n_flows;
-	out->bound = spd_bound(spd);
-	out->max_bound = spd->config.max_bound;
-	for (unsigned d = 0; d < 2; d++) {
-		for (unsigned f = 0; f < 2; f++) {
-			const struct spd_table *t = &spd->tables[d][f];
-
-			out->n_src_nodes += t->src_nodes.n;
-			out->n_cells += t->cells.n;
-			out->memory_bytes += spd_table_memory(t);
-			out->table[d][f].n_src_lens = t->n_src_lens;
-			out->table[d][f].n_tuples = t->n_tuples;
-			out->table[d][f].bound = spd_table_bound(t);
-		}
-	}
-	out->memory_bytes += spd_slab_memory(spd->slab) + spd_hash_memory(&spd->texts) +
-			     (uint64_t)out->n_src_nodes * sizeof(struct spd_len_count) +
-			     (uint64_t)spd->n_flows * sizeof(struct spd_entry) +
-			     (uint64_t)spd->n_bindings * sizeof(struct spd_binding) +
-			     (uint64_t)spd->n_ids *
-				     (sizeof(uint32_t) + sizeof(void *) +
-					     spd->config.n_workers * sizeof(struct spd_counter)) +
-			     ((uint64_t)spd->handle_mask + 1) * sizeof(void *) +
-			     ((uint64_t)spd->sa_mask + 1) * sizeof(void *);
 }

@@ -184,6 +184,7 @@ uint32_t spd_owner_flush(struct spd *spd, spd_owner_t owner);
 /* Listing, in no order (shared/flow_order.h sorts). fn must not change the table. */
 struct spd_flow_view {
 	spd_owner_t owner;
+	uint32_t place;                /* see spd_changes_each */
 	const struct ipc_flow *flow;   /* valid during the call */
 	const struct spd_sa_list *sas; /* may be NULL */
 	uint64_t registration;         /* ascending in time */
@@ -192,6 +193,15 @@ struct spd_flow_view {
 };
 void spd_each(
 	const struct spd *spd, void (*fn)(void *ctx, const struct spd_flow_view *view), void *ctx);
+/*
+ * For a listing kept elsewhere: what has changed since the last call, but for counters. A flow
+ * keeps its place, at most the configured max_flows, while it is there; view is NULL where no flow
+ * is now.
+ */
+void spd_changes_each(struct spd *spd,
+	void (*fn)(void *ctx, uint32_t place, const struct spd_flow_view *view), void *ctx);
+uint32_t spd_owner_count(const struct spd *spd, spd_owner_t owner);
+uint32_t spd_count(const struct spd *spd);
 /* False: there is none. */
 bool spd_flow_get(const struct spd *spd, spd_owner_t owner, uint64_t handle, struct ipc_flow *out);
 

@@ -56,6 +56,7 @@ static int list_publish(struct spd *spd, struct spd_entry *e)
 		list->sas[list->n++] = b->sa;
 	}
 	atomic_store_explicit(&e->flow->sas, list, memory_order_release);
+	spd_changed(spd, e);
 	if (old != NULL)
 		spd->config.defer(spd->config.defer_ctx, free, old);
 	return 0;
@@ -122,6 +123,7 @@ static void list_shrink(struct spd *spd, struct spd_entry *e)
 	if (list_publish(spd, e) == 0)
 		return;
 	atomic_store_explicit(&e->flow->sas, NULL, memory_order_release);
+	spd_changed(spd, e);
 	spd->config.defer(spd->config.defer_ctx, free, old);
 }
 

@@ -152,6 +152,7 @@ struct spd_counter {
 };
 
 #define SPD_COUNTER_CHUNK 4096
+#define SPD_OWNERS_MAX 68 /* more are not counted */
 
 struct spd {
 	struct spd_config config;
@@ -164,7 +165,16 @@ struct spd {
 	uint32_t n_counter_chunks;
 	uint32_t *free_ids; /* a stack */
 	uint32_t n_free_ids, n_ids;
-	struct spd_entry **heads; /* by flow id: the entry of a flow */
+	struct spd_entry **heads; /* by flow id: the entry of a flow, or NULL */
+	/* Ids whose flow has changed since spd_changes_each, each once. */
+	uint32_t *changed;
+	bool *is_changed; /* by id */
+	uint32_t n_changed;
+	struct {
+		spd_owner_t owner;
+		uint32_t n;
+	} counts[SPD_OWNERS_MAX];
+	unsigned n_counts;
 	struct spd_entry_list *by_handle;
 	struct spd_binding_list *by_sa;
 	uint32_t handle_mask, sa_mask;
@@ -273,12 +283,17 @@ uint32_t spd_plan_probes(uint32_t n_tuples, uint32_t n_src_lens, uint32_t n_cell
 /* spd.c */
 struct spd_entry *spd_entry_find(const struct spd *spd, spd_owner_t owner, uint64_t handle);
 void spd_entry_remove(struct spd *spd, struct spd_entry *e);
+struct spd_counter *spd_counter_of(const struct spd *spd, uint32_t worker, uint32_t id);
 
 /* spd_spec.c: 0 or -1 (memory). */
 int spd_texts_init(struct spd *spd);
 int spd_spec_init(struct spd *spd, struct spd_spec *out, const struct ipc_flow *f);
 void spd_spec_fini(struct spd *spd, struct spd_spec *s);
 void spd_spec_tell(const struct spd_spec *s, struct ipc_flow *out);
+
+/* spd_list.c */
+void spd_changed(struct spd *spd, const struct spd_entry *e);
+void spd_owner_note(struct spd *spd, spd_owner_t owner, int step);
 
 /* spd_bind.c */
 void spd_entry_unbind_all(struct spd *spd, struct spd_entry *e);

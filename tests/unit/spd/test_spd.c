@@ -593,6 +593,55 @@ static void test_large(void **state)
 	spd_destroy(spd);
 }
 
+/* What a listing kept beside the table has at each place, by what it is told of changes. */
+static uint64_t listed[4097];
+static unsigned n_told;
+
+static void note_change(void *ctx, uint32_t place, const struct spd_flow_view *view)
+{
+	(void)ctx;
+	assert_in_range(place, 0, 4096);
+	listed[place] = view == NULL ? 0 : view->flow->flow.handle;
+	n_told++;
+}
+
+static void note_listed(void *ctx, const struct spd_flow_view *view)
+{
+	assert_int_equal(listed[view->place], view->flow->flow.handle);
+	++*(unsigned *)ctx;
+}
+
+static void test_changes(void **state)
+{
+	struct spd *spd = make(1 << 20);
+	struct rng r = {3};
+	unsigned n_listed, n_there;
+
+	(void)state;
+	for (unsigned step = 0; step < 3000; step++) {
+		struct ipc_flow f = random_flow(&r, 0), there;
+
+		if (spd_flow_get(spd, ENGINE, f.flow.handle, &there) && rnd(&r, 2))
+			assert_int_equal(spd_flow_delete(spd, ENGINE, &there.flow), 0);
+		else
+			assert_int_equal(spd_flow_add(spd, ENGINE, &f), 0);
+		if (rnd(&r, 4) != 0)
+			continue;
+		spd_changes_each(spd, note_change, NULL);
+		n_listed = n_there = 0;
+		spd_each(spd, note_listed, &n_there);
+		for (unsigned i = 0; i < 4097; i++)
+			n_listed += listed[i] != 0;
+		assert_int_equal(n_listed, n_there);
+		assert_int_equal(spd_owner_count(spd, ENGINE), n_there);
+		assert_int_equal(spd_count(spd), n_there);
+		n_told = 0;
+		spd_changes_each(spd, note_change, NULL);
+		assert_int_equal(n_told, 0); /* nothing has changed since */
+	}
+	spd_destroy(spd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -607,6 +656,7 @@ int main(void)
 		cmocka_unit_test(test_against_reference),
 		cmocka_unit_test(test_concurrent),
 		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_changes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
