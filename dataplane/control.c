@@ -446,6 +446,11 @@ void control_totals_get(const struct control *c, struct control_counts *out)
 	out->n_resyncs = c->n_resyncs;
 }
 
+void control_window_set(struct control *c, uint32_t packets)
+{
+	c->cfg.default_window = packets;
+}
+
 /* Every owner has said what it has: records of SAs that nobody claimed are of no more use. */
 void control_all_ready(struct control *c)
 {

@@ -59,7 +59,6 @@ struct control_config {
 	struct secrets *secrets;     /* where keys are kept */
 	unsigned int index_bits;
 	uint32_t default_window;
-	bool is_strict_inbound; /* else IPC_FLOW_F_STRICT_IN is ignored */
 	const struct control_ops *ops;
 	const struct logger *log;
 };
@@ -72,6 +71,8 @@ void control_command(
 	struct control *c, uint32_t owner, const struct ipc_server_cmd *cmd, uint64_t now_ms);
 /* Puts the entries of an earlier espd's ipsecctl back. */
 void control_manual_restore(struct control *c, uint64_t now_ms);
+/* The replay window of SAs that do not name one, from now on. */
+void control_window_set(struct control *c, uint32_t packets);
 /* A session began or ended. Objects of an owner that went away stay as orphans. */
 void control_owner_attached(struct control *c, uint32_t owner, uint64_t now_ms);
 void control_owner_detached(struct control *c, uint32_t owner);

@@ -227,8 +227,7 @@ void control_second(struct control *c, uint64_t now_ms)
 
 void control_turn_end(struct control *c)
 {
-	if (c->held.is_active)
-		control_held_continue(c);
+	control_held_continue(c);
 	if (c->flows_dirty) {
 		c->flows_dirty = false;
 		control_view_flows(c);

@@ -42,8 +42,6 @@ uint32_t control_flow_add(struct control *c, uint32_t owner, const struct ipc_fl
 	int rc;
 
 	flow.srcid[IPC_ID_LEN - 1] = flow.dstid[IPC_ID_LEN - 1] = '\0';
-	if (!c->cfg.is_strict_inbound)
-		flow.flags &= ~(uint32_t)IPC_FLOW_F_STRICT_IN;
 	rc = spd_flow_add(c->cfg.dp->spd, owner, &flow);
 	if (rc < 0)
 		return (uint32_t)-rc;

@@ -58,6 +58,7 @@ struct punt_entry {
 	bool is_nat_t;
 };
 
+/* A listing of an owner's SAs that goes on as its events find room. */
 struct held_cursor {
 	bool is_active, no_memory;
 	uint32_t owner;

@@ -103,6 +103,16 @@ static bool out_may(struct worker_ctx *w, struct burst *b, unsigned int i)
 	return false;
 }
 
+/* The SA's selectors speak of ports, which a later fragment has not. */
+static bool has_ports(const struct sa_hot *sa)
+{
+	for (uint16_t k = 0; k < sa->n_selectors; k++) {
+		if (!sa->selectors[k].is_sport_any || !sa->selectors[k].is_dport_any)
+			return true;
+	}
+	return false;
+}
+
 /* RFC 4301 8.2: size against the path. False: the packet goes elsewhere. */
 static bool out_fits(const struct worker_ctx *w, struct burst *b, unsigned int i, uint16_t inner,
 	struct out_packet *o)
@@ -124,7 +134,10 @@ static bool out_fits(const struct worker_ctx *w, struct burst *b, unsigned int i
 		sa_count_drop(b->sa[i], DROP_MTU);
 		return false;
 	}
-	if (w->config->fragment_before_esp && b->sa[i]->flags & SA_F_TUNNEL) {
+	/* RFC 4301 7: fragments would not pass such selectors at the peer; the ESP packet is cut.
+	 */
+	if (w->config->fragment_before_esp && b->sa[i]->flags & SA_F_TUNNEL &&
+		!has_ports(b->sa[i])) {
 		b->next[i] = NEXT_FRAGMENT;
 		return false;
 	}
@@ -160,6 +173,18 @@ static bool outer_df(const struct worker_ctx *w, const struct pkt_info *p, bool 
 	return w->config->df_policy == DP_DF_SET || p->flags & PKT_DF;
 }
 
+/*
+ * RFC 6437 3, RFC 6438 3: a label a flow, and the SA is the flow that the outside may see. By inner
+ * flows it would tell how many there are, and routers that spread load by it would put one SA's
+ * numbers out of order. It hides nothing more than the SPI does.
+ */
+static uint32_t flow_label(uint32_t spi)
+{
+	uint32_t label = spi * 0x9e3779b1u >> 12;
+
+	return label ? label : 1;
+}
+
 /* Whole words: a checksum over bytes just written one by one would wait for them. */
 static inline void put_outer4(struct worker_ctx *w, const struct path *path, uint8_t *ip,
 	uint32_t len, uint8_t tos, bool has_df)
@@ -181,7 +206,7 @@ static inline void put_outer4(struct worker_ctx *w, const struct path *path, uin
 
 /* The path's header in front of ESP, completed; `esp` is the ESP header, esp_len all of it. */
 static uint8_t *put_outer(struct worker_ctx *w, const struct pkt_info *p,
-	const struct out_packet *o, uint8_t *esp, uint32_t esp_len)
+	const struct out_packet *o, uint32_t spi, uint8_t *esp, uint32_t esp_len)
 {
 	const struct path *path = o->path;
 	uint8_t *ip = esp - path->hdr_len;
@@ -192,8 +217,7 @@ static uint8_t *put_outer(struct worker_ctx *w, const struct pkt_info *p,
 		put_outer4(w, path, ip, len, tos, outer_df(w, p, o->is_cut_after));
 	} else {
 		memcpy(ip, path->hdr, 40);
-		ip[0] = (uint8_t)(0x60 | tos >> 4);
-		ip[1] = (uint8_t)(tos << 4);
+		put_u32(ip, 6u << 28 | (uint32_t)tos << 20 | flow_label(spi));
 		put_u16(ip + 4, (uint16_t)(len - 40));
 		ip[7] = w->config->outer_ttl;
 	}
@@ -331,7 +355,7 @@ static void out_prepare(struct worker_ctx *w, struct out_work *k, struct burst *
 	};
 	uint32_t esp_len = ESP_HDR_LEN + s->iv_len + text_len + s->icv_len;
 	/* Headers first: in transport mode ESP's header comes to stand where they were. */
-	uint8_t *ip = is_tunnel ? put_outer(w, p, &o, op->esp, esp_len)
+	uint8_t *ip = is_tunnel ? put_outer(w, p, &o, sa->spi, op->esp, esp_len)
 				: put_own(p, o.path, own, own_len, op->esp, esp_len);
 	put_esp(w, sa, op, seq, &o, next_header);
 	uint32_t len = front + esp_len;

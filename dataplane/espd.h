@@ -64,6 +64,7 @@ struct readiness {
 struct espd {
 	struct logger log;
 	struct espd_config conf;
+	char conf_path[4096]; /* absolute: a daemon lives in / */
 	struct dataplane dp;
 	struct loop *loop;
 	struct grace *grace;

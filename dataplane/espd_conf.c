@@ -13,6 +13,7 @@ void espd_config_init(struct espd_config *config)
 	*config = (struct espd_config){
 		.n_workers = 1,
 		.strict_inbound = true,
+		.mss_max = UINT16_MAX,
 		.replay_window = 1024,
 		.max_sa = 16384,
 		.max_flows = 65536,
@@ -263,6 +264,10 @@ void espd_conf_print(const struct espd_config *c, FILE *out)
 	print_workers(c, out);
 	fprintf(out, "default %s\n", c->default_deny ? "deny" : "pass");
 	fprintf(out, "strict-inbound %s\n", c->strict_inbound ? "yes" : "no");
+	if (c->mss_max == 0 || c->mss_max == UINT16_MAX)
+		fprintf(out, "mss-clamp %s\n", c->mss_max ? "yes" : "no");
+	else
+		fprintf(out, "mss-clamp %u\n", c->mss_max);
 	fprintf(out, "replay-window %u\n", c->replay_window);
 	fprintf(out, "max-sa %u\n", c->max_sa);
 	fprintf(out, "max-flows %u\n", c->max_flows);

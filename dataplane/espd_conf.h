@@ -41,6 +41,7 @@ struct espd_config {
 	bool default_deny;      /* packets no flow matches: default pass */
 	bool telemetry;         /* default no: DPDK's telemetry socket, for root */
 	bool strict_inbound;    /* default yes: clear packets on a `use` flow of iked drop */
+	uint16_t mss_max;       /* mss-clamp: 0: no; 65535, the default: by the SA's MTU alone */
 	uint32_t replay_window; /* packets, 64 to 4096, a power of two; default 1024 */
 	uint32_t max_sa;        /* default 16384 */
 	uint32_t max_flows;     /* default 65536 */

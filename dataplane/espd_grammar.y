@@ -27,7 +27,7 @@ static void espd_yyerror(struct conf_pos *pos, struct espd_parser *parser, const
 %token COMMA 44 "," SLASH 47 "/" LBRACE 123 "{" RBRACE 125 "}" LPAREN 40 "(" RPAREN 41 ")"
 %token ADAPTIVE "adaptive" AUTO "auto" CPU "cpu" DEFAULT "default" DENY "deny" DEVICE "device"
 %token EAL_ARGS "eal-args" HUGEPAGES "hugepages" IDLE "idle" IKED "iked" INCLUDE "include"
-%token MAC "mac" MAX_FLOWS "max-flows" MAX_SA "max-sa" MBUFS "mbufs" MEMORY "memory" MTU "mtu"
+%token MAC "mac" MAX_FLOWS "max-flows" MAX_SA "max-sa" MBUFS "mbufs" MEMORY "memory" MSS_CLAMP "mss-clamp" MTU "mtu"
 %token NO "no" PASS "pass" PORT "port" PORTS "ports" PUNT "punt" QUEUES "queues"
 %token REPLAY_WINDOW "replay-window" RUN_DIR "run-dir" SHARED "shared" SPIN "spin"
 %token STANDALONE "standalone" STRICT_INBOUND "strict-inbound" TAP "tap" TELEMETRY "telemetry"
@@ -66,6 +66,10 @@ statement: port
 	| DEFAULT DENY { C->default_deny = true; }
 	| STRICT_INBOUND yes_no { C->strict_inbound = $2; }
 	| TELEMETRY yes_no { C->telemetry = $2; }
+	| MSS_CLAMP yes_no { C->mss_max = $2 ? UINT16_MAX : 0; }
+	| MSS_CLAMP NUMBER {
+		C->mss_max = (uint16_t)espd_number(parser, &$2, "mss-clamp", 536, 9000);
+	}
 	| REPLAY_WINDOW NUMBER { espd_window(parser, &$2); }
 	| MAX_SA NUMBER { C->max_sa = espd_number(parser, &$2, "max-sa", 16, 1 << 24); }
 	| MAX_FLOWS NUMBER { C->max_flows = espd_number(parser, &$2, "max-flows", 16, 1 << 24); }
@@ -165,6 +169,7 @@ const struct conf_keyword espd_keywords[] = {
 	{"max-sa", MAX_SA},
 	{"mbufs", MBUFS},
 	{"memory", MEMORY},
+	{"mss-clamp", MSS_CLAMP},
 	{"mtu", MTU},
 	{"no", NO},
 	{"pass", PASS},

@@ -2,7 +2,7 @@
 
 #include "dataplane/parse.h"
 
-static bool needs_ports(const struct spd *spd, const struct burst *b, unsigned i)
+bool fragment_needs_ports(const struct spd *spd, const struct burst *b, unsigned i)
 {
 	const struct pkt_info *pkt = &b->pkt[i];
 	struct spd_packet p;
@@ -26,7 +26,7 @@ void fragment_steer(const struct spd *spd, struct burst *b)
 
 		if ((b->pkt[i].flags & PKT_FRAG) == 0)
 			continue;
-		if (!needs_ports(spd, b, i))
+		if (!fragment_needs_ports(spd, b, i))
 			continue;
 		b->pkt[i].flags |= PKT_REJOIN;
 		b->next[i] = NEXT_REASM;

@@ -13,3 +13,6 @@
  * what comes out of tunnels may go on into others.
  */
 void fragment_steer(const struct spd *spd, struct burst *b);
+
+/* Is the fragment i such a one? At NEXT_SPD_IN both directions are asked, else the way out. */
+bool fragment_needs_ports(const struct spd *spd, const struct burst *b, unsigned i);

@@ -15,13 +15,33 @@
 #define MTU_UNKNOWN 1500
 #define PORT_OF_KERNEL 0xffff /* next hops over interfaces that are no ports of ours */
 
+static const struct kernel_vlan *vlan_find(const struct kernel *k, uint32_t ifindex)
+{
+	for (unsigned int i = 0; i < KERNEL_VLANS_MAX; i++) {
+		if (k->vlans[i].ifindex == ifindex)
+			return &k->vlans[i];
+	}
+	return NULL;
+}
+
+/* The port whose TAP the interface is, or is a VLAN over. */
 static uint16_t port_of(const struct kernel *k, uint32_t ifindex)
 {
+	const struct kernel_vlan *v;
+
 	for (uint16_t i = 0; i < k->dp->n_ports; i++) {
 		if (k->dp->ports[i].tap.ifindex == ifindex)
 			return i;
 	}
-	return PORT_OF_KERNEL;
+	v = ifindex ? vlan_find(k, ifindex) : NULL;
+	return v ? v->port : PORT_OF_KERNEL;
+}
+
+static uint16_t vlan_of(const struct kernel *k, uint32_t ifindex)
+{
+	const struct kernel_vlan *v = vlan_find(k, ifindex);
+
+	return v ? v->vlan : 0;
 }
 
 bool kernel_is_port(const struct kernel *k, uint32_t ifindex)
@@ -55,15 +75,56 @@ static void addr_changed(void *ctx, const struct ip_prefix *p, const struct ip_a
 	k->ops.addr(k->ops.ctx, a, ifindex, is_new);
 }
 
+/* Frames of a VLAN are taken while it has an interface that is up. */
+static void vlan_accept(struct kernel *k, const struct kernel_vlan *v, bool is_on)
+{
+	_Atomic uint64_t *some = &k->dp->ports[v->port].vlans[v->vlan / 64];
+	uint64_t bit = 1ULL << v->vlan % 64;
+
+	if (is_on)
+		atomic_fetch_or(some, bit);
+	else
+		atomic_fetch_and(some, ~bit);
+}
+
+/* A VLAN interface over a TAP came, changed or went. */
+static void vlan_changed(struct kernel *k, const struct netlink_link *l)
+{
+	struct kernel_vlan *v = (struct kernel_vlan *)(uintptr_t)vlan_find(k, l->ifindex);
+	uint16_t port = l->vlan_parent ? port_of(k, l->vlan_parent) : PORT_OF_KERNEL;
+
+	if (l->is_gone || port == PORT_OF_KERNEL) {
+		if (v) {
+			vlan_accept(k, v, false);
+			v->ifindex = 0;
+		}
+		return;
+	}
+	if (!v)
+		v = (struct kernel_vlan *)(uintptr_t)vlan_find(k, 0);
+	if (!v) {
+		log_warn(k->log, "%s: more than %d VLAN interfaces: not known to the data plane",
+			l->name, KERNEL_VLANS_MAX);
+		return;
+	}
+	if (v->ifindex == 0)
+		log_info(k->log, "%s: VLAN %u of port %s", l->name, l->vlan,
+			k->dp->ports[port].name);
+	*v = (struct kernel_vlan){.ifindex = l->ifindex, .port = port, .vlan = l->vlan};
+	vlan_accept(k, v, l->is_up);
+}
+
 static void link_changed(void *ctx, const struct netlink_link *l)
 {
 	struct kernel *k = ctx;
-	uint16_t port = port_of(k, l->ifindex);
+	uint16_t port;
 	static const uint8_t no_mac[6];
 
+	vlan_changed(k, l);
+	port = port_of(k, l->ifindex);
 	if (l->is_gone)
 		return;
-	(void)router_set_interface(k->dp->router, l->ifindex, port, 0,
+	(void)router_set_interface(k->dp->router, l->ifindex, port, vlan_of(k, l->ifindex),
 		(uint16_t)(l->mtu > UINT16_MAX ? UINT16_MAX : l->mtu),
 		port == PORT_OF_KERNEL ? no_mac : k->dp->ports[port].mac);
 	k->routes_dirty = true;
@@ -209,6 +270,7 @@ static void addresses_publish(struct kernel *k)
 		if (port == PORT_OF_KERNEL || (addr->family == 6 && addr->b[0] == 0xfe))
 			continue; /* link-local addresses are no source for an error sent onward */
 		a->icmp_sources[a->n_icmp_sources].addr = *addr;
+		a->icmp_sources[a->n_icmp_sources].vlan = vlan_of(k, k->addrs[i].ifindex);
 		a->icmp_sources[a->n_icmp_sources++].port = port;
 	}
 	old = atomic_exchange(&k->dp->addresses, a);

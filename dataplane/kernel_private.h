@@ -7,6 +7,7 @@
 
 #define KERNEL_ADDRS_MAX 1024
 #define KERNEL_BUCKETS 4096
+#define KERNEL_VLANS_MAX 256
 
 /* A route as the kernel has it; several of one prefix differ by metric, the lowest is used. */
 struct route_entry {
@@ -23,6 +24,12 @@ struct neigh_entry {
 	struct neigh_entry *next;
 };
 
+/* A VLAN interface over a port's TAP. */
+struct kernel_vlan {
+	uint32_t ifindex; /* 0: the place is free */
+	uint16_t port, vlan;
+};
+
 struct kernel {
 	struct dataplane *dp;
 	struct grace *grace;
@@ -34,6 +41,7 @@ struct kernel {
 		uint32_t ifindex;
 	} addrs[KERNEL_ADDRS_MAX];
 	size_t n_addrs;
+	struct kernel_vlan vlans[KERNEL_VLANS_MAX];
 	struct punt_set punts;
 	bool addrs_dirty, routes_dirty;
 	struct route_entry *routes[KERNEL_BUCKETS];

@@ -13,6 +13,7 @@
 #include "dataplane/keys.h"
 #include "dataplane/nft_check.h"
 #include "dataplane/privileges.h"
+#include "dataplane/reload.h"
 #include "dataplane/run_dir.h"
 #include "shared/notify.h"
 
@@ -73,6 +74,8 @@ static int config_read(struct espd *e, const struct options *o)
 	conf_diags_fini(&diags);
 	if (rc < 0)
 		return -1;
+	if (!realpath(o->file, e->conf_path))
+		e->conf_path[0] = '\0';
 	if (o->is_check && o->verbose)
 		espd_conf_print(&e->conf, stdout);
 	return 0;
@@ -86,8 +89,7 @@ static void signal_ready(void *ctx, int fd, uint32_t events)
 	(void)events;
 	while (read(fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGHUP) {
-			log_info(&e->log, "SIGHUP: espd.conf is read at start only; restart to "
-					  "change ports or workers");
+			espd_reload(e);
 			continue;
 		}
 		log_info(&e->log, "stopping");

@@ -1,8 +1,11 @@
 #include "dataplane/netlink.h"
 #include "dataplane/netlink_private.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
 #include <linux/if.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -289,6 +292,38 @@ static void neigh_event(struct netlink *nl, const struct nlmsghdr *nlh)
 		(nd->ndm_state & NUD_FAILED) != 0);
 }
 
+/* What the kernel says of an interface of a certain kind: only VLANs over others matter. */
+static void link_info(
+	const struct nlattr *info, const struct nlattr *parent, struct netlink_link *l)
+{
+	const struct nlattr *data = NULL, *a;
+	uint16_t protocol = 0, vlan = 0;
+	bool is_vlan = false;
+
+	if (!info || !parent)
+		return;
+	mnl_attr_for_each_nested(a, info)
+	{
+		if (mnl_attr_get_type(a) == IFLA_INFO_KIND)
+			is_vlan = strcmp(mnl_attr_get_str(a), "vlan") == 0;
+		else if (mnl_attr_get_type(a) == IFLA_INFO_DATA)
+			data = a;
+	}
+	if (!is_vlan || !data)
+		return;
+	mnl_attr_for_each_nested(a, data)
+	{
+		if (mnl_attr_get_type(a) == IFLA_VLAN_ID)
+			vlan = mnl_attr_get_u16(a);
+		else if (mnl_attr_get_type(a) == IFLA_VLAN_PROTOCOL)
+			protocol = ntohs(mnl_attr_get_u16(a));
+	}
+	if (protocol != ETH_P_8021Q || vlan == 0 || vlan > 4094)
+		return;
+	l->vlan_parent = mnl_attr_get_u32(parent);
+	l->vlan = vlan;
+}
+
 static void link_event(struct netlink *nl, const struct nlmsghdr *nlh)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
@@ -308,6 +343,7 @@ static void link_event(struct netlink *nl, const struct nlmsghdr *nlh)
 		l.mtu = mnl_attr_get_u32(t.at[IFLA_MTU]);
 	if (t.at[IFLA_ADDRESS] && mnl_attr_get_payload_len(t.at[IFLA_ADDRESS]) == 6)
 		memcpy(l.mac, mnl_attr_get_payload(t.at[IFLA_ADDRESS]), 6);
+	link_info(t.at[IFLA_LINKINFO], t.at[IFLA_LINK], &l);
 	nl->ops.link(nl->ops.ctx, &l);
 }
 

@@ -32,6 +32,8 @@ struct netlink_link {
 	bool is_up; /* administratively */
 	bool has_carrier;
 	bool is_gone;
+	uint32_t vlan_parent; /* a VLAN interface (802.1Q) over this one; 0: it is none */
+	uint16_t vlan;        /* its VLAN identifier */
 };
 
 /* What the caller hears. `is_new` false: removed. */

@@ -218,6 +218,7 @@ void pipeline_from_main(struct worker *w, struct rte_mbuf **m, unsigned int n)
 			to_be_routed(b, i);
 	}
 	stage_host_input(w, b);
+	reassemble(w, b); /* all frames of the host come by this worker */
 	stages_run(w, b, outbound, N_STAGES(outbound));
 }
 

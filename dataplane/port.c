@@ -19,6 +19,12 @@
 
 #include "dataplane/netlink.h"
 
+#define LINK_HEADERS (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
+#define RING_HEADERS 96 /* TPACKET2_HDRLEN and room that the kernel aligns with */
+#define RING_SMALL_SLOT 2048
+#define RING_SMALL_MTU 1900
+#define RING_BYTES (8u << 20) /* of each of the two rings of a queue */
+
 static bool is_driver(const char *device, const char *driver)
 {
 	return strncmp(device, driver, strlen(driver)) == 0;
@@ -34,6 +40,28 @@ bool port_is_pci(const struct port_config *c)
 	return isxdigit((unsigned char)c->device[0]) && strchr(c->device, ':') != NULL;
 }
 
+/* Slots of af_packet's ring: one holds the kernel's headers and a frame, whole pages a big one. */
+static unsigned int ring_slot_len(const struct port_config *c)
+{
+	const char *own = strstr(c->device, "framesz=");
+	unsigned int mtu = port_mtu_wanted(c);
+
+	if (own)
+		return (unsigned int)strtoul(own + strlen("framesz="), NULL, 10);
+	return mtu <= RING_SMALL_MTU ? RING_SMALL_SLOT
+				     : RTE_ALIGN_CEIL(mtu + LINK_HEADERS + RING_HEADERS, 4096u);
+}
+
+uint16_t port_frame_max(const struct port_config *c)
+{
+	unsigned int len = port_mtu_wanted(c) + LINK_HEADERS;
+
+	/* The driver wants buffers for its slots, not for what comes in them. */
+	if (is_driver(c->device, "net_af_packet"))
+		len = ring_slot_len(c);
+	return (uint16_t)RTE_MIN(len, UINT16_MAX);
+}
+
 const char *port_device_arg(
 	const struct port_config *c, unsigned int n_workers, char *buf, size_t cap)
 {
@@ -47,10 +75,12 @@ const char *port_device_arg(
 	if ((size_t)n < cap && !strstr(c->device, "qdisc_bypass="))
 		n += snprintf(buf + n, cap - (size_t)n, ",qdisc_bypass=1");
 	/* The driver's 512 frames are 25 ms at 20,000 packets a second: a busy host needs more. */
-	if ((size_t)n < cap && !strstr(c->device, "framesz=") && !strstr(c->device, "framecnt="))
-		snprintf(buf + n, cap - (size_t)n, "%s",
-			port_mtu_wanted(c) > 1900 ? ",framesz=16384,blocksz=16384,framecnt=512"
-						  : ",framecnt=4096");
+	if ((size_t)n < cap && !strstr(c->device, "framesz=") && !strstr(c->device, "framecnt=")) {
+		unsigned int len = ring_slot_len(c);
+
+		snprintf(buf + n, cap - (size_t)n, ",framesz=%u,blocksz=%u,framecnt=%u", len,
+			len < 4096 ? 4096 : len, RING_BYTES / len);
+	}
 	return buf;
 }
 
@@ -169,6 +199,18 @@ static void multicast_enable(struct port *p)
 		(void)rte_eth_promiscuous_enable(p->id);
 }
 
+/* Virtual drivers name limits that they do not have, and ethdev checks them; ours is
+ * port_mtu_wanted's. */
+static uint16_t mtu_allowed(const struct rte_eth_dev_info *info)
+{
+	const uint32_t overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+	uint32_t mtu = info->max_mtu ? info->max_mtu : UINT16_MAX;
+
+	if (info->max_rx_pktlen > overhead && info->max_rx_pktlen - overhead < mtu)
+		mtu = info->max_rx_pktlen - overhead;
+	return (uint16_t)mtu;
+}
+
 static int device_configure(struct port *p, const struct port_config *c, unsigned int n_workers,
 	char *err, size_t cap, struct rte_eth_dev_info *info)
 {
@@ -181,9 +223,7 @@ static int device_configure(struct port *p, const struct port_config *c, unsigne
 		p->n_txq = queues_choose(c, n_workers, info->max_tx_queues);
 		if (is_driver(c->device, "net_af_packet")) /* its queues come in pairs */
 			p->n_txq = p->n_rxq = RTE_MIN(p->n_rxq, p->n_txq);
-		/* Virtual drivers check this against limits of their own; ours is set below. */
-		conf.rxmode.mtu = RTE_MIN(
-			port_mtu_wanted(c), info->max_mtu ? info->max_mtu : 65535);
+		conf.rxmode.mtu = RTE_MIN(port_mtu_wanted(c), mtu_allowed(info));
 		rc = rte_eth_dev_configure(p->id, p->n_rxq, p->n_txq, &conf);
 	}
 	if (rc < 0)
@@ -234,10 +274,9 @@ void port_stop(struct port *p)
 	(void)rte_eth_dev_close(p->id);
 }
 
-struct rte_mempool *port_pool_create(unsigned int n_mbufs, uint16_t max_mtu, uint16_t priv_size)
+struct rte_mempool *port_pool_create(unsigned int n_mbufs, uint16_t max_frame, uint16_t priv_size)
 {
-	unsigned int room = RTE_PKTMBUF_HEADROOM + RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN + max_mtu +
-			    PORT_TAILROOM;
+	unsigned int room = RTE_PKTMBUF_HEADROOM + max_frame + PORT_TAILROOM;
 
 	room = RTE_ALIGN_CEIL(room, 64);
 	if (room > UINT16_MAX)
@@ -257,7 +296,8 @@ unsigned int port_mbufs_needed(unsigned int n_ports, unsigned int n_workers)
 	return queues + n_workers * (4096 + n_workers * 512) + 2048;
 }
 
-int port_netdev_quiet(const char *netdev)
+/* The kernel's own IPv6 on the port's device: off, it would only talk to itself. */
+static int netdev_quiet(const char *netdev)
 {
 	char path[128];
 	FILE *f;
@@ -268,6 +308,29 @@ int port_netdev_quiet(const char *netdev)
 		return -errno;
 	fputs("1\n", f);
 	return fclose(f) == 0 ? 0 : -errno;
+}
+
+int port_netdev_take(const struct port_config *c, struct netlink *nl, char *err, size_t cap)
+{
+	char netdev[16];
+	uint32_t ifindex;
+	int rc;
+
+	port_netdev_name(c->device, netdev);
+	ifindex = netdev[0] ? if_nametoindex(netdev) : 0;
+	if (!ifindex) /* none, or a name that the driver will complain of */
+		return 0;
+	rc = netlink_drop_all(nl, ifindex, is_driver(c->device, "net_af_packet"));
+	if (rc < 0) {
+		snprintf(err, cap,
+			"port %s: the drop filter on %s: %s (needs clsact and cls_bpf in the "
+			"kernel)",
+			c->name, netdev, strerror(-rc));
+		return -1;
+	}
+	(void)netdev_quiet(netdev);
+	(void)netlink_link_set_up(nl, ifindex);
+	return 0;
 }
 
 int port_release(const char *device, const char *tap, struct netlink *nl)

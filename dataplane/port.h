@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@ struct rte_mempool;
 #define PORT_RX_DESC 512
 #define PORT_TX_DESC 512
 #define PORT_MAC_LEN 6
+#define PORT_VLANS 4096
 
 /* Room in a packet buffer besides the frame: tunnel headers in front, ESP's trailer behind. */
 #define PORT_TAILROOM 128
@@ -46,8 +48,18 @@ struct port {
 	int ring_fds[PORT_QUEUES_MAX];
 	uint64_t ring_drops;
 	rte_spinlock_t tx_lock[PORT_QUEUES_MAX]; /* taken where workers share a queue */
+	/* A bit a VLAN: it has an interface over the TAP that is up. Main writes. */
+	_Atomic uint64_t vlans[PORT_VLANS / 64];
 	struct tap tap;
 };
+
+static inline bool port_has_vlan(const struct port *p, uint16_t vlan)
+{
+	uint64_t some = atomic_load_explicit(
+		&p->vlans[vlan % PORT_VLANS / 64], memory_order_relaxed);
+
+	return some >> vlan % 64 & 1;
+}
 
 /*
  * The EAL argument of a port: the device as written, with what this program needs added
@@ -71,13 +83,19 @@ uint16_t port_mtu_wanted(const struct port_config *c);
 int port_start(struct port *p, const struct port_config *c, unsigned int n_workers,
 	struct rte_mempool *pool, char *err, size_t cap) __attribute__((warn_unused_result));
 void port_stop(struct port *p);
-/* The kernel's own IPv6 on the port's device: off, it would only talk to itself. */
-int port_netdev_quiet(const char *netdev);
 struct netlink;
+/*
+ * Shuts the kernel out of the port's device, if it has one of the kernel's, and sets that up: a
+ * packet socket joins no fanout group while it is down. 0 or -1 with a text.
+ */
+int port_netdev_take(const struct port_config *c, struct netlink *nl, char *err, size_t cap)
+	__attribute__((warn_unused_result));
 /* Takes TAP and drop filter of a port away. 0 or -errno. */
 int port_release(const char *device, const char *tap, struct netlink *nl);
+/* Bytes that a received frame may have: a packet buffer must hold them. */
+uint16_t port_frame_max(const struct port_config *c);
 /* One pool for all ports: every frame is one segment. NULL: no memory. */
-struct rte_mempool *port_pool_create(unsigned int n_mbufs, uint16_t max_mtu, uint16_t priv_size);
+struct rte_mempool *port_pool_create(unsigned int n_mbufs, uint16_t max_frame, uint16_t priv_size);
 /* Packet buffers that n_ports ports and n_workers workers can hold at most. */
 unsigned int port_mbufs_needed(unsigned int n_ports, unsigned int n_workers);
 

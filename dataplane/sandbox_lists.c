@@ -137,7 +137,8 @@ static const int main_calls[] = {
 	NR(ftruncate),
 	NR(fallocate),
 	NR(eventfd2),
-	/* the store of ipsecctl's entries, sockets that go at the end, /proc, time zones */
+	/* the store of ipsecctl's entries, espd.conf again at SIGHUP, sockets that go at the end,
+	 * /proc, time zones */
 	NR(open),
 	NR(openat),
 	NR(openat2),

@@ -49,16 +49,16 @@ static void port_config_fill(const struct espd_port_config *c, struct port_confi
 	memcpy(out->mac, c->mac, sizeof(out->mac));
 }
 
-static uint16_t mtu_max(const struct espd *e)
+static uint16_t frame_max(const struct espd *e)
 {
-	uint16_t max = 1500;
+	uint16_t max = 1522;
 
 	for (size_t i = 0; i < e->conf.n_ports; i++) {
 		struct port_config c;
 
 		port_config_fill(&e->conf.ports[i], &c);
-		if (port_mtu_wanted(&c) > max)
-			max = port_mtu_wanted(&c);
+		if (port_frame_max(&c) > max)
+			max = port_frame_max(&c);
 	}
 	return max;
 }
@@ -71,7 +71,7 @@ static unsigned int mbufs_wanted(const struct espd *e)
 
 static uint32_t memory_wanted_mb(const struct espd *e)
 {
-	uint64_t mbuf_bytes = (uint64_t)mbufs_wanted(e) * (mtu_max(e) + 1024u);
+	uint64_t mbuf_bytes = (uint64_t)mbufs_wanted(e) * (frame_max(e) + 1024u);
 	uint64_t sa_bytes = (uint64_t)e->conf.max_sa * 2 * MEMORY_SA_KB * 1024;
 
 	if (e->conf.memory_mb)
@@ -109,7 +109,7 @@ static int eal_begin(struct espd *e, char *err, size_t cap)
 
 static int pools_create(struct espd *e, char *err, size_t cap)
 {
-	e->dp.pool = port_pool_create(mbufs_wanted(e), mtu_max(e), sizeof(struct pkt_meta));
+	e->dp.pool = port_pool_create(mbufs_wanted(e), frame_max(e), sizeof(struct pkt_meta));
 	e->dp.big_pool = rte_pktmbuf_pool_create("datagrams", BIG_MBUFS, 0,
 		RTE_ALIGN_CEIL(sizeof(struct pkt_meta), RTE_MBUF_PRIV_ALIGN), UINT16_MAX,
 		SOCKET_ID_ANY);
@@ -151,30 +151,15 @@ static int tables_create(struct espd *e, char *err, size_t cap)
 	return -1;
 }
 
-/*
- * One port: the kernel is shut out of its device first, then DPDK reads it, then the TAP
- * shows it to the host.
- */
-static int port_open(struct espd *e, struct port *p, const struct port_config *c,
-	struct netlink *nl, char *err, size_t cap)
+/* One port: DPDK reads its device, from which the kernel is shut out; the TAP shows it. */
+static int port_open(
+	struct espd *e, struct port *p, const struct port_config *c, char *err, size_t cap)
 {
 	const char *what = "";
 	int rc;
 
 	if (port_find(p, c, (uint16_t)(p - e->dp.ports), err, cap) < 0)
 		return -1;
-	if (p->netdev_ifindex) {
-		rc = netlink_drop_all(nl, p->netdev_ifindex, p->is_af_packet);
-		if (rc < 0) {
-			snprintf(err, cap,
-				"port %s: the drop filter on %s: %s (needs clsact and "
-				"cls_bpf in the kernel)",
-				p->name, p->netdev, strerror(-rc));
-			return -1;
-		}
-		(void)port_netdev_quiet(p->netdev);
-		(void)netlink_link_set_up(nl, p->netdev_ifindex);
-	}
 	if (port_start(p, c, e->dp.n_workers, e->dp.pool, err, cap) < 0)
 		return -1;
 	rc = tap_open(&p->tap, c->tap, p->mac, p->mtu, &what);
@@ -190,7 +175,8 @@ static int port_open(struct espd *e, struct port *p, const struct port_config *c
 	return 0;
 }
 
-static int ports_open(struct espd *e, char *err, size_t cap)
+/* Before DPDK opens the kernel's devices: no frame is seen by both stacks, and all are up. */
+static int netdevs_take(const struct espd *e, char *err, size_t cap)
 {
 	static const struct netlink_ops none;
 	struct netlink *nl = netlink_create(&none);
@@ -204,10 +190,23 @@ static int ports_open(struct espd *e, char *err, size_t cap)
 		struct port_config c;
 
 		port_config_fill(&e->conf.ports[i], &c);
-		e->dp.n_ports++;
-		rc = port_open(e, &e->dp.ports[i], &c, nl, err, cap);
+		rc = port_netdev_take(&c, nl, err, cap);
 	}
 	netlink_destroy(nl);
+	return rc;
+}
+
+static int ports_open(struct espd *e, char *err, size_t cap)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < e->conf.n_ports && rc == 0; i++) {
+		struct port_config c;
+
+		port_config_fill(&e->conf.ports[i], &c);
+		e->dp.n_ports++;
+		rc = port_open(e, &e->dp.ports[i], &c, err, cap);
+	}
 	return rc;
 }
 
@@ -229,6 +228,8 @@ int setup_dataplane(struct espd *e, char *err, size_t cap)
 	dp->is_spinning = e->conf.idle == ESPD_IDLE_SPIN;
 	dp->config = (struct dp_config){
 		.is_default_deny = e->conf.default_deny,
+		.is_strict_inbound = e->conf.strict_inbound,
+		.mss_max = e->conf.mss_max,
 		.copy_dscp = true,
 		.fragment_before_esp = true,
 		.df_policy = DP_DF_COPY,
@@ -237,7 +238,7 @@ int setup_dataplane(struct espd *e, char *err, size_t cap)
 		.pmtu_floor6 = PMTU_FLOOR6,
 	};
 	dp->main_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (dp->main_fd < 0 || eal_begin(e, err, cap) < 0)
+	if (dp->main_fd < 0 || netdevs_take(e, err, cap) < 0 || eal_begin(e, err, cap) < 0)
 		return -1;
 	e->grace = grace_create(dp->n_workers);
 	if (!e->grace) {
@@ -329,7 +330,6 @@ int setup_control(struct espd *e, char *err, size_t cap)
 		.crypto = e->crypto,
 		.index_bits = ipc_spi_index_bits(e->conf.max_sa),
 		.default_window = e->conf.replay_window,
-		.is_strict_inbound = e->conf.strict_inbound,
 		.ops = owners_control_ops(e),
 		.log = &e->log,
 	};

@@ -106,10 +106,19 @@ static bool is_inside(const struct sa_hot *sa, const struct ip_addr *a)
 	return false;
 }
 
+/* The VLAN of a frame as it came in, 0 without a tag. */
+static uint16_t vlan_of(const struct burst *b, unsigned int i)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(b->m[i], const uint8_t *);
+
+	return b->pkt[i].l3_off < 18 ? 0 : (uint16_t)((frame[14] << 8 | frame[15]) & 0xfff);
+}
+
 /*
  * The source of an error. RFC 4301 6: for a packet that an SA protects it must lie inside the
  * selectors, or the error would be dropped at the peer; else the address of the port that it
- * came in by, else any of ours.
+ * came in by, else any of ours. To this host it comes as if from the packet's destination: the
+ * kernel takes nothing from a port that claims to be sent by itself (RFC 1812 5.3.7).
  */
 static const uint8_t *error_source(const struct worker *w, const struct burst *b, unsigned int i)
 {
@@ -117,6 +126,8 @@ static const uint8_t *error_source(const struct worker *w, const struct burst *b
 		&w->dp->addresses, memory_order_acquire);
 	const uint8_t *any = NULL;
 
+	if (b->pkt[i].flags & PKT_FROM_HOST)
+		return burst_dst(b, i);
 	for (uint16_t k = 0; k < a->n_icmp_sources; k++) {
 		const struct ip_addr *addr = &a->icmp_sources[k].addr;
 
@@ -125,7 +136,8 @@ static const uint8_t *error_source(const struct worker *w, const struct burst *b
 		if (b->in_sa[i]) {
 			if (is_inside(b->in_sa[i], addr))
 				return addr->b;
-		} else if (a->icmp_sources[k].port == b->port[i]) {
+		} else if (a->icmp_sources[k].port == b->port[i] &&
+			   a->icmp_sources[k].vlan == vlan_of(b, i)) {
 			return addr->b;
 		}
 		if (!any)

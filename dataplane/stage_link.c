@@ -20,6 +20,33 @@ static inline bool mac_equal(const uint8_t *a, const uint8_t *b)
 	return ((a4 ^ b4) | (uint32_t)(a2 ^ b2)) == 0;
 }
 
+static uint16_t type_at(const uint8_t *frame, unsigned int at)
+{
+	return (uint16_t)(frame[at] << 8 | frame[at + 1]);
+}
+
+static bool is_tag(uint16_t type)
+{
+	return type == RTE_ETHER_TYPE_VLAN || type == RTE_ETHER_TYPE_QINQ;
+}
+
+/*
+ * Tagged frames are for interfaces of their VLAN: without one they are nobody's here, and what
+ * they carry must not be taken for traffic of the untagged network. A tag of VLAN 0 is none
+ * (IEEE 802.1Q 9.6). Interfaces with a provider's or a second tag are not known here.
+ */
+static bool is_of_no_vlan(const struct port *p, const uint8_t *frame, uint16_t len)
+{
+	uint16_t vlan;
+
+	if (likely(!is_tag(type_at(frame, 12))))
+		return false;
+	if (len < 18 || type_at(frame, 12) == RTE_ETHER_TYPE_QINQ || is_tag(type_at(frame, 16)))
+		return true;
+	vlan = type_at(frame, 14) & 0xfff;
+	return vlan != 0 && !port_has_vlan(p, vlan);
+}
+
 /*
  * A port in promiscuous mode, or a packet socket, hears frames to other stations too. They are
  * not ours to forward: the station meant gets them itself.
@@ -38,6 +65,9 @@ void stage_link_input(struct worker *w, struct burst *b)
 		if (!(eth->dst_addr.addr_bytes[0] & 1) &&
 			!mac_equal(eth->dst_addr.addr_bytes, w->dp->ports[b->port[i]].mac))
 			burst_drop(b, i, DROP_OTHER_STATION);
+		else if (is_of_no_vlan(&w->dp->ports[b->port[i]], (const uint8_t *)eth,
+				 rte_pktmbuf_data_len(b->m[i])))
+			burst_drop(b, i, DROP_VLAN);
 	}
 }
 

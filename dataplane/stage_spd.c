@@ -2,15 +2,44 @@
 
 #include <string.h>
 
+#include "dataplane/esp_out.h"
+#include "dataplane/fragment_steer.h"
 #include "dataplane/icmp_input.h"
 #include "dataplane/local_addr.h"
+#include "dataplane/mss.h"
 #include "dataplane/parse.h"
 #include "dataplane/sad.h"
 #include "dataplane/spd.h"
 
-#define ACQUIRES_A_SECOND                                                         \
-	256 /* told to main, a worker; the rest of the packets is dropped all the \
-	     * same */
+static bool is_set(const _Atomic bool *setting)
+{
+	return atomic_load_explicit(setting, memory_order_relaxed);
+}
+
+static bool is_denied_unknown(const struct worker *w)
+{
+	return is_set(&w->dp->config.is_default_deny);
+}
+
+/*
+ * TCP is told what fits into the SA before it sends, both ways: a SYN into the SA says what the
+ * peer's host may send to ours, one out of it what ours may send into the pair of this SA, which
+ * has the same suite and path. The MTU is that of the path as it is now (RFC 4301 8.2.1).
+ */
+static void mss_lower(struct worker *w, struct burst *b, unsigned int i, const struct sa_hot *sa)
+{
+	const struct pkt_info *p = &b->pkt[i];
+	uint16_t most = atomic_load_explicit(&w->dp->config.mss_max, memory_order_relaxed);
+	uint32_t headers = (p->family == 4 ? 20 : 40) + 20;
+	uint16_t mtu;
+
+	if (most == 0 || !mss_is_syn(burst_l3(b, i), p))
+		return;
+	mtu = sa_inner_mtu(sa, sa->flags & SA_F_TUNNEL ? 0 : (uint16_t)(p->l4_off - p->l3_off));
+	if (mtu > most + headers)
+		mtu = (uint16_t)(most + headers);
+	(void)mss_clamp(burst_l3(b, i), p, mtu);
+}
 
 static const struct spd_flow *flow_find(
 	struct worker *w, struct burst *b, unsigned int i, uint8_t direction)
@@ -26,13 +55,17 @@ static const struct spd_flow *flow_find(
 	return f;
 }
 
-/* May a packet that came in clear come in? DROP_NONE or why not. RFC 4301 5.2 step 4. */
+/*
+ * May a packet that came in clear come in? DROP_NONE or why not. RFC 4301 5.2 step 4. One that goes
+ * onward is known by its flow on the way out if by none on the way in: what a site sends into the
+ * tunnel has an outbound flow alone.
+ */
 static enum drop_reason clear_inbound(struct worker *w, struct burst *b, unsigned int i)
 {
 	const struct spd_flow *f = flow_find(w, b, i, IPC_DIR_IN);
 
 	if (!f)
-		return w->dp->config.is_default_deny ? DROP_DENY : DROP_NONE;
+		return is_denied_unknown(w) && b->next[i] == NEXT_LOCAL ? DROP_DENY : DROP_NONE;
 	switch (f->type) {
 	case IPC_FLOW_DENY:
 		return DROP_DENY;
@@ -41,7 +74,9 @@ static enum drop_reason clear_inbound(struct worker *w, struct burst *b, unsigne
 		return DROP_CLEAR_BUT_PROTECTED;
 	case IPC_FLOW_USE:
 	case IPC_FLOW_ACQUIRE:
-		return f->is_strict_in ? DROP_CLEAR_BUT_PROTECTED : DROP_NONE;
+		return f->is_strict_in && is_set(&w->dp->config.is_strict_inbound)
+			       ? DROP_CLEAR_BUT_PROTECTED
+			       : DROP_NONE;
 	default:
 		return DROP_NONE;
 	}
@@ -75,6 +110,7 @@ static void decrypted(struct worker *w, struct burst *b, unsigned int i)
 	struct dp_addresses *a = atomic_load_explicit(&w->dp->addresses, memory_order_acquire);
 	enum local_class class;
 
+	mss_lower(w, b, i, b->in_sa[i]);
 	if (capture_is_on(w))
 		capture_packet(
 			w, b->m[i], b->pkt[i].l3_off, b->pkt[i].len, b->in_sa[i], IPC_DIR_IN);
@@ -108,6 +144,27 @@ void stage_spd_in(struct worker *w, struct burst *b)
 	}
 }
 
+/*
+ * Once a second a flow, and bounded for all: a storm of packets of one flow takes no place from
+ * another flow's first packet. The packets themselves are dropped all the same, or pass.
+ */
+static bool acquire_may(struct worker *w, const struct spd_flow *f)
+{
+	uint64_t key = (f->handle ^ (uint64_t)f->owner << 40) | 1ULL << 63; /* never 0 */
+	uint64_t *slot = &w->acquired[(key * 0x9e3779b97f4a7c15ULL >> 32) % WORKER_ACQUIRES];
+
+	if (w->acquire_second != w->ctx.now_s) {
+		w->acquire_second = w->ctx.now_s;
+		w->n_acquires = 0;
+		memset(w->acquired, 0, sizeof(w->acquired));
+	}
+	if (*slot == key || w->n_acquires == WORKER_ACQUIRES)
+		return false;
+	*slot = key;
+	w->n_acquires++;
+	return true;
+}
+
 /* A copy of the packet's headers goes to main, which tells the owner of the flow. */
 static void acquire(struct worker *w, struct burst *b, unsigned int i)
 {
@@ -115,11 +172,7 @@ static void acquire(struct worker *w, struct burst *b, unsigned int i)
 	struct rte_mbuf *m;
 	struct pkt_meta *meta;
 
-	if (w->acquire_second != w->ctx.now_s) {
-		w->acquire_second = w->ctx.now_s;
-		w->n_acquires = 0;
-	}
-	if (w->n_acquires++ >= ACQUIRES_A_SECOND)
+	if (!acquire_may(w, f))
 		return;
 	m = rte_pktmbuf_alloc(w->dp->pool);
 	if (!m)
@@ -168,14 +221,17 @@ static enum drop_reason clear_outbound(struct worker *w, struct burst *b, unsign
 {
 	const struct spd_flow *f = flow_find(w, b, i, IPC_DIR_OUT);
 
+	/* Out of an SA: its selectors were the policy that let it in (RFC 4301 5.2 step 4). */
 	if (!f)
-		return w->dp->config.is_default_deny ? DROP_DENY : DROP_NONE;
+		return is_denied_unknown(w) && !(b->pkt[i].flags & PKT_FROM_SA) ? DROP_DENY
+										: DROP_NONE;
 	if (f->type == IPC_FLOW_DENY)
 		return DROP_DENY;
 	if (f->type == IPC_FLOW_BYPASS)
 		return DROP_NONE;
 	b->sa[i] = flow_sa(w, f);
 	if (b->sa[i]) {
+		mss_lower(w, b, i, b->sa[i]);
 		if (capture_is_on(w))
 			capture_packet(
 				w, b->m[i], b->pkt[i].l3_off, b->pkt[i].len, b->sa[i], IPC_DIR_OUT);
@@ -241,6 +297,13 @@ static void host_frame(struct worker *w, struct burst *b, unsigned int i)
 	b->pkt[i].l4_off += l3;
 	b->pkt[i].nh_off += l3;
 	b->pkt[i].flags |= PKT_FROM_HOST;
+	if (why == DROP_NONE && b->pkt[i].flags & PKT_FRAG &&
+		fragment_needs_ports(w->dp->spd, b, i)) {
+		/* What a flow lets out in clear is then routed here, as the kernel would. */
+		b->pkt[i].flags |= PKT_REJOIN;
+		b->next[i] = NEXT_REASM;
+		return;
+	}
 	if (why == DROP_NONE)
 		why = clear_outbound(w, b, i);
 	if (why != DROP_NONE)

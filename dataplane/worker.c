@@ -329,7 +329,8 @@ static void sleep_until_work(struct worker *w)
 static void idle(struct worker *w)
 {
 	w->n_idle++;
-	if (w->dp->is_spinning || w->n_idle < IDLE_SPINS) {
+	if (atomic_load_explicit(&w->dp->is_spinning, memory_order_relaxed) ||
+		w->n_idle < IDLE_SPINS) {
 		rte_pause();
 	} else if (w->n_idle < IDLE_PAUSES) {
 		for (int i = 0; i < IDLE_PAUSE_LOOPS; i++)

@@ -20,6 +20,7 @@ struct drop_memory;
 
 #define WORKERS_MAX 16
 #define WORKER_RX_BURST 32
+#define WORKER_ACQUIRES 256   /* flows that may ask for an SA in a second, a worker */
 #define WORKER_RING_SIZE 1024 /* slots of each ring between two threads */
 
 /* What the stages know of this namespace's addresses and of IKE's ports. */
@@ -28,7 +29,7 @@ struct dp_addresses {
 	/* For ICMP errors: addresses of the ports' TAPs, in the kernel's order. */
 	struct {
 		struct ip_addr addr;
-		uint16_t port;
+		uint16_t port, vlan;
 	} icmp_sources[64];
 	uint16_t n_icmp_sources;
 };
@@ -50,7 +51,7 @@ struct dataplane {
 	struct rte_mempool *big_pool; /* reassembled datagrams of up to 64 KiB */
 	struct router *router;
 	struct dp_config config;
-	bool is_spinning; /* `idle spin`: workers never sleep */
+	_Atomic bool is_spinning; /* `idle spin`: workers never sleep */
 	_Atomic bool stop;
 	_Atomic bool is_ready; /* fail closed: set when all owners have resynced */
 	/* Replaced whole by main; the old one is freed after a grace period. */
@@ -91,6 +92,8 @@ struct worker {
 	struct icmp_limit icmp_limit;
 	uint32_t neigh_second, n_neigh_asked; /* packets given to main for want of a neighbour */
 	uint32_t acquire_second, n_acquires;
+	/* Flows that asked for an SA in this second; a flow that is pushed out may ask again. */
+	uint64_t acquired[WORKER_ACQUIRES];
 	/* Read by main for the view. */
 	uint64_t rx_packets[PORTS_MAX], rx_bytes[PORTS_MAX];
 	uint64_t tx_packets[PORTS_MAX], tx_bytes[PORTS_MAX];

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,14 +13,17 @@ struct rte_ring;
 struct sad;
 struct spd;
 
-/* What espd.conf and main decide for all workers; read-only for them, replaced at quiescence. */
+/* What espd.conf and main decide for all workers; a reload stores into the atomic members. */
 struct dp_config {
-	bool is_default_deny;     /* no flow matches: drop (else OpenBSD's: pass) */
+	_Atomic bool is_default_deny;   /* no flow matches: drop (else OpenBSD's: pass) */
+	_Atomic bool is_strict_inbound; /* else IPC_FLOW_F_STRICT_IN means nothing */
+	/* TCP MSS of SYNs into and out of an SA: 0: left alone; else what the SA's inner MTU
+	 * leaves, and at most this. */
+	_Atomic uint16_t mss_max;
 	bool copy_dscp;           /* RFC 4301 5.1.2: copy the inner DSCP out; else 0 */
 	bool fragment_before_esp; /* DF clear and too big: cut before encryption (RFC 4301 7) */
 	uint8_t df_policy;        /* enum dp_df: DF of an IPv4 tunnel header */
 	uint8_t outer_ttl;        /* TTL or hop limit of new outer headers; 64 */
-	uint16_t mss_clamp_min;   /* 0: no TCP MSS clamp */
 	uint16_t pmtu_floor4, pmtu_floor6; /* 576, 1280 */
 };
 

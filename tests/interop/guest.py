@@ -69,9 +69,9 @@ def unpacked(name, *packages):
     return folder
 
 
-def module_files(modules, version):
+def module_files(modules, version, names):
     files = []
-    for name in MODULES:
+    for name in names:
         shown = sh("modprobe", "-d", modules, "-S", version, "--show-depends", name, check=False)
         for line in shown.stdout.splitlines():
             if line.startswith("insmod ") and line.split()[1] not in files:
@@ -134,7 +134,7 @@ class Process:
 
 class Guest:
     def __init__(self, host, device, address, router=None, programs=(), files=(), mac="52:54:00:12:34:56",
-                 memory=768, unpacked_programs=()):
+                 memory=768, unpacked_programs=(), more_modules=()):
         self.host = host
         self.name = "guest"
         self.dir = tempfile.mkdtemp(prefix=f"{host.ns}-guest-")
@@ -142,7 +142,8 @@ class Guest:
         setup = f"ip addr add {address} dev eth0"
         if router:
             setup += f"\nip route add default via {router}"
-        self._make_initramfs(modules, version, setup, programs, files, unpacked_programs)
+        self._make_initramfs(module_files(modules, version, MODULES + tuple(more_modules)), setup, programs, files,
+                             unpacked_programs)
         bridge, tap = "gbr0", "gtap0"
         host.run("ip", "link", "add", bridge, "type", "bridge")
         host.run("ip", "tuntap", "add", tap, "mode", "tap")
@@ -162,13 +163,13 @@ class Guest:
         threading.Thread(target=self._read, daemon=True).start()
         self._until("guest-ready", 180)
 
-    def _make_initramfs(self, modules, version, setup, programs, files, unpacked_programs):
+    def _make_initramfs(self, modules, setup, programs, files, unpacked_programs):
         root = f"{self.dir}/root"
         os.makedirs(f"{root}/bin")
         os.makedirs(f"{root}/modules")
         shutil.copy(shutil.which("busybox"), f"{root}/bin/busybox")
         order = []
-        for path in module_files(modules, version):
+        for path in modules:
             name = os.path.basename(path)
             shutil.copy(path, f"{root}/modules/{name}")
             order.append(name)

@@ -81,6 +81,9 @@ static void test_mss(void **state)
 		{"MSS cut off", false, 2, 4, 6, {1, 1, 2, 4}, 1400, 0, 0},
 		{"MSS of length 3", false, 2, 4, 6, {2, 3, 5, 1}, 1400, 0, 0},
 		{"header of 20, option is data", false, 2, 4, 5, {2, 4, 5, 180}, 1400, 0, 0},
+		{"before TCP-AO, which covers it", false, 2, 12, 8,
+			{2, 4, 5, 180, 29, 8, 1, 1, 0, 0, 0, 0}, 1400, 0, 0},
+		{"the first of two", false, 2, 8, 7, {2, 4, 5, 180, 2, 4, 5, 180}, 1400, 2, 1360},
 		{"MTU below the headers", false, 2, 4, 6, {2, 4, 5, 180}, 40, 0, 0},
 	};
 
