@@ -5,8 +5,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include <rte_prefetch.h>
-
 #include "dataplane/esp_wire.h"
 #include "shared/secret.h"
 #include "shared/wipe.h"
@@ -243,12 +241,6 @@ static void gcm_run(struct crypto_mb *c, const struct group *g, bool is_encrypt)
 	}
 	for (unsigned int k = 0; k < g->n; k++) {
 		struct crypto_op *op = group_op(g, k);
-		if (k + 1 < g->n) {
-			const uint8_t *next = group_op(g, k + 1)->keys->schedule;
-			if (next != op->keys->schedule)
-				for (unsigned int line = 0; line < 1024; line += 64)
-					rte_prefetch0(next + line);
-		}
 		aad_len = op->has_esn ? 12 : 8;
 		run((const struct gcm_key_data *)op->keys->schedule, &ctx, op->text, op->text,
 			op->text_len, c->nonce[k], aad[k], aad_len,

@@ -22,6 +22,7 @@ struct in_work {
 	struct crypto_op ops[BURST_MAX];
 	uint8_t at[BURST_MAX]; /* packet of the operation */
 	unsigned int n;
+	uint64_t packets, bytes; /* with a right ICV */
 };
 
 static void in_drop(struct burst *b, unsigned int i, enum drop_reason why)
@@ -251,13 +252,13 @@ static enum drop_reason in_transport(
 }
 
 /* Counters and limits, for a packet whose ICV was right. */
-static void in_count(struct worker_ctx *w, struct sa_hot *sa, uint32_t bytes)
+static void in_count(struct worker_ctx *w, struct in_work *k, struct sa_hot *sa, uint32_t bytes)
 {
 	sa->packets++;
 	sa->bytes += bytes;
 	sa->last_use_s = w->now_s;
-	w->esp_in_packets++;
-	w->esp_in_bytes += bytes;
+	k->packets++;
+	k->bytes += bytes;
 	if (unlikely(sa->packets == 1)) {
 		/* RFC 7296 2.8: now the peer has the new SA, our traffic may move to it. */
 		struct sa_hot *partner = atomic_load_explicit(&sa->partner, memory_order_acquire);
@@ -270,8 +271,10 @@ static void in_count(struct worker_ctx *w, struct sa_hot *sa, uint32_t bytes)
 }
 
 /* Steps 3 to 5 for one packet. */
-static void in_finish(struct worker_ctx *w, struct burst *b, unsigned int i, struct crypto_op *op)
+static void in_finish(struct worker_ctx *w, struct in_work *k, struct burst *b, unsigned int j)
 {
+	struct crypto_op *op = &k->ops[j];
+	unsigned int i = k->at[j];
 	struct sa_hot *sa = b->sa[i];
 	uint32_t payload_len;
 	bool advanced;
@@ -294,7 +297,7 @@ static void in_finish(struct worker_ctx *w, struct burst *b, unsigned int i, str
 		in_drop(b, i, DROP_BAD_PADDING);
 		return;
 	}
-	in_count(w, sa, payload_len);
+	in_count(w, k, sa, payload_len);
 	/* RFC 4303 2.6: next header 59 is a dummy packet, dropped without a word. */
 	if (op->text[op->text_len - 1] == PROTO_NONE) {
 		in_drop(b, i, DROP_DUMMY);
@@ -316,9 +319,17 @@ static void in_finish(struct worker_ctx *w, struct burst *b, unsigned int i, str
 
 void esp_in(struct worker_ctx *w, struct burst *b)
 {
+	const uint64_t mask = burst_mask(b, NEXT_ESP_IN);
 	struct in_work k;
 	k.n = 0;
-	for (uint64_t left = burst_mask(b, NEXT_ESP_IN); left; left &= left - 1)
+	k.packets = k.bytes = 0;
+	for (uint64_t left = mask; left; left &= left - 1) {
+		unsigned int i = burst_first(left);
+		const struct sa_hot *sa = b->sa[i];
+		suite_keys_prefetch(sa->suite, sa->keys, b->pkt[i].len);
+		replay_prefetch(&sa->replay);
+	}
+	for (uint64_t left = mask; left; left &= left - 1)
 		in_prepare(&k, b, burst_first(left));
 	if (k.n == 0)
 		return;
@@ -326,5 +337,7 @@ void esp_in(struct worker_ctx *w, struct burst *b)
 	crypto_mb_decrypt(w->crypto, k.ops, k.n);
 	profile_mark(w, PROFILE_CRYPTO);
 	for (unsigned int j = 0; j < k.n; j++)
-		in_finish(w, b, k.at[j], &k.ops[j]);
+		in_finish(w, &k, b, j);
+	w->esp_in_packets += k.packets;
+	w->esp_in_bytes += k.bytes;
 }

@@ -189,19 +189,19 @@ static uint32_t flow_label(uint32_t spi)
 static inline void put_outer4(struct worker_ctx *w, const struct path *path, uint8_t *ip,
 	uint32_t len, uint8_t tos, bool has_df)
 {
-	uint32_t word[3], sum;
-	memcpy(word, path->hdr, sizeof(word));
-	word[0] |= (uint32_t)tos << 8 | (uint32_t)__builtin_bswap16((uint16_t)len) << 16;
-	word[1] = __builtin_bswap16(take_ip_id(w)) | (has_df ? 0x00400000u : 0);
-	word[2] |= w->config->outer_ttl;
+	uint32_t len_be = __builtin_bswap16((uint16_t)len), df = has_df ? 0x40u : 0;
+	uint32_t id_be = __builtin_bswap16(take_ip_id(w)), ttl = w->config->outer_ttl;
+	uint32_t sum;
+	uint64_t addrs;
+	memcpy(&addrs, path->hdr + 12, sizeof(addrs));
 	/* Every word as it lies in memory: the sum does not care, and is stored the same way. */
-	sum = path->hdr_sum + ((uint32_t)tos << 8) + (word[0] >> 16) + (word[1] & 0xffff) +
-	      (word[1] >> 16) + w->config->outer_ttl;
+	sum = path->hdr_sum + ((uint32_t)tos << 8) + len_be + id_be + df + ttl;
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
-	word[2] |= ~sum << 16;
-	memcpy(ip, word, sizeof(word));
-	memcpy(ip + 12, path->hdr + 12, 8);
+	esp_store32(ip, 0x45u | (uint32_t)tos << 8 | len_be << 16);
+	esp_store32(ip + 4, id_be | df << 16);
+	esp_store32(ip + 8, ttl | (uint32_t)path->hdr[9] << 8 | ~sum << 16);
+	memcpy(ip + 12, &addrs, sizeof(addrs));
 }
 
 /* The path's header in front of ESP, completed; `esp` is the ESP header, esp_len all of it. */
@@ -386,8 +386,6 @@ static void out_finish(struct worker_ctx *w, struct burst *b, unsigned int i, ui
 	sa->packets++;
 	sa->bytes += inner_len;
 	sa->last_use_s = w->now_s;
-	w->esp_out_packets++;
-	w->esp_out_bytes += inner_len;
 	sa_check_bytes(w, sa);
 	if (unlikely(sa->packets == 1))
 		sa_event_raise(w, sa, SA_EV_FIRST);
@@ -398,8 +396,14 @@ void esp_out(struct worker_ctx *w, struct burst *b)
 	struct out_work k;
 	k.n = 0;
 	const uint64_t mask = burst_mask(b, NEXT_ESP_OUT);
-	for (uint64_t left = mask; left; left &= left - 1)
-		rte_prefetch0(&b->sa[burst_first(left)]->seqno);
+	uint64_t bytes = 0;
+	for (uint64_t left = mask; left; left &= left - 1) {
+		unsigned int i = burst_first(left);
+		const struct sa_hot *sa = b->sa[i];
+		suite_keys_prefetch(sa->suite, sa->keys, b->pkt[i].len);
+		rte_prefetch0(atomic_load_explicit(&sa->path, memory_order_relaxed));
+		rte_prefetch0(burst_l3(b, i) - 64); /* new headers */
+	}
 	for (uint64_t left = mask; left; left &= left - 1) {
 		unsigned int i = burst_first(left);
 		if (out_may(w, b, i))
@@ -410,6 +414,10 @@ void esp_out(struct worker_ctx *w, struct burst *b)
 	profile_mark(w, PROFILE_ESP_OUT);
 	crypto_mb_encrypt(w->crypto, k.ops, k.n);
 	profile_mark(w, PROFILE_CRYPTO);
-	for (unsigned int j = 0; j < k.n; j++)
+	for (unsigned int j = 0; j < k.n; j++) {
 		out_finish(w, b, k.at[j], k.inner_len[j]);
+		bytes += k.inner_len[j];
+	}
+	w->esp_out_packets += k.n;
+	w->esp_out_bytes += bytes;
 }

@@ -48,6 +48,12 @@ static inline void put_u32(uint8_t *at, uint32_t v)
 	memcpy(at, &v, 4);
 }
 
+/* As it lies in the register: little endian here. */
+static inline void esp_store32(uint8_t *at, uint32_t v)
+{
+	memcpy(at, &v, 4);
+}
+
 static inline void put_u64(uint8_t *at, uint64_t v)
 {
 	v = __builtin_bswap64(v);

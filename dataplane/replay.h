@@ -44,6 +44,12 @@ void replay_init(struct replay *r, uint32_t window, bool has_esn, uint64_t *word
 /* How much the stored top may lag behind: what is added to it after a restart. */
 uint32_t replay_store_interval(uint32_t window);
 
+/* Asks for the words where the window moves. */
+static inline void replay_prefetch(const struct replay *r)
+{
+	if (r->window)
+		__builtin_prefetch(&r->words[r->top / 64 & r->word_mask], 1);
+}
 /* RFC 4303 A2.2: the full number that a packet with these low 32 bits must have. */
 uint64_t replay_infer(const struct replay *r, uint32_t seq_lo);
 /* Before the ICV: is the number acceptable? Changes nothing. */

@@ -63,6 +63,23 @@ static uint16_t sa_flags(const struct sa_params *p)
 	return f;
 }
 
+/* The copy that packets look at first. */
+static void plain_selector_set(struct sa_hot *sa)
+{
+	const struct sa_selector *s = sa->selectors;
+	if (sa->n_selectors != 1 || s->family != 4 || !s->is_sport_any || !s->is_dport_any ||
+		s->src_hi[1] < s->src_lo[1] || s->dst_hi[1] < s->dst_lo[1])
+		return;
+	sa->plain = (struct sa_plain_selector){
+		.src_lo = (uint32_t)s->src_lo[1],
+		.src_span = (uint32_t)(s->src_hi[1] - s->src_lo[1]),
+		.dst_lo = (uint32_t)s->dst_lo[1],
+		.dst_span = (uint32_t)(s->dst_hi[1] - s->dst_lo[1]),
+		.proto = s->proto,
+	};
+	sa->flags |= SA_F_PLAIN_SELECTOR;
+}
+
 static struct sa_cold *cold_create(const struct sa_params *p)
 {
 	struct sa_cold *c = calloc(1, sizeof(*c) + p->n_selectors * sizeof(c->selectors[0]));
@@ -123,6 +140,7 @@ int sa_create(const struct sa_params *p, IMB_MGR *mb, struct sa_hot **out)
 	if (!sa->cold)
 		goto out;
 	sa->selectors = sa->cold->selectors;
+	plain_selector_set(sa);
 	sa_set_path(sa, p->path);
 	sa_set_life(sa, p->soft_bytes, p->hard_bytes);
 	if (p->is_outbound)
@@ -251,6 +269,12 @@ bool sa_selectors_match(const struct sa_hot *sa, const struct burst *b, unsigned
 	const struct pkt_info *p = &b->pkt[i];
 	const uint8_t *ip = burst_l3(b, i);
 	bool is_v4 = p->family == 4;
+	if (sa->flags & SA_F_PLAIN_SELECTOR) {
+		const struct sa_plain_selector *s = &sa->plain;
+		return is_v4 && (s->proto == 0 || s->proto == p->proto) &&
+		       get_u32(ip + 12) - s->src_lo <= s->src_span &&
+		       get_u32(ip + 16) - s->dst_lo <= s->dst_span;
+	}
 	u128 src = is_v4 ? get_u32(ip + 12) : packet_addr6(ip + 8);
 	u128 dst = is_v4 ? get_u32(ip + 16) : packet_addr6(ip + 24);
 	/* RFC 4301 4.4.1.1: ICMP's type and code are one number, the same for both ends. */

@@ -228,6 +228,22 @@ struct sa_hot *sad_by_ref(const struct sad *s, uint64_t ref)
 	return sa && sa->generation == (uint32_t)(ref >> 32) ? sa : NULL;
 }
 
+void sad_by_refs(const struct sad *s, const uint64_t refs[], unsigned int n, struct sa_hot *out[])
+{
+	struct sa_hot *_Atomic *slots[BURST_MAX];
+	for (unsigned int k = 0; k < n; k++) {
+		slots[k] = refs[k] ? slot_of(s, (uint32_t)refs[k]) : NULL;
+		rte_prefetch0((const void *)slots[k]);
+	}
+	for (unsigned int k = 0; k < n; k++) {
+		out[k] = slots[k] ? atomic_load_explicit(slots[k], memory_order_acquire) : NULL;
+		sa_prefetch(out[k]);
+	}
+	for (unsigned int k = 0; k < n; k++)
+		if (out[k] && out[k]->generation != (uint32_t)(refs[k] >> 32))
+			out[k] = NULL;
+}
+
 /*
  * The tag was not the expected one: the other encapsulation, or an address that was ours before
  * the path moved. RFC 7296 2.23: UDP-encapsulated ESP is taken even where no NAT was seen; plain
@@ -326,6 +342,17 @@ static void found(struct worker_ctx *w, struct burst *b, unsigned int i, struct 
 	}
 }
 
+/* What nearly all packets are: IPv4, for the SA at the index, as it expects them. Else NULL. */
+static inline struct sa_hot *plain_find(
+	const struct sad *s, const struct burst *b, unsigned int i, uint32_t spi)
+{
+	struct sa_hot *sa = atomic_load_explicit(&s->in[spi & s->index_mask], memory_order_acquire);
+	if (!sa || sa->spi != spi || b->pkt[i].family != 4)
+		return NULL;
+	uint32_t tag = sa_dst_tag(4, burst_l3(b, i) + 16, b->pkt[i].flags & PKT_UDP_ENCAP);
+	return tag == atomic_load_explicit(&sa->dst_tag, memory_order_relaxed) ? sa : NULL;
+}
+
 /* Two passes, so that the table's lines, then the SAs' lines, arrive together. */
 void sad_lookup(struct worker_ctx *w, struct burst *b)
 {
@@ -348,12 +375,15 @@ void sad_lookup(struct worker_ctx *w, struct burst *b)
 			&s->in[spi[k] & s->index_mask], memory_order_acquire);
 		if (!sa)
 			continue;
-		rte_prefetch0(sa);
-		rte_prefetch0(sa + 64);
-		rte_prefetch0(sa + 128);
+		sa_prefetch((const struct sa_hot *)(const void *)sa);
 	}
 	for (unsigned int k = 0; k < n; k++) {
 		unsigned int i = at[k];
+		struct sa_hot *plain = plain_find(s, b, i, spi[k]);
+		if (plain) {
+			found(w, b, i, plain);
+			continue;
+		}
 		struct ip_addr dst = burst_addr(b->pkt[i].family, burst_dst(b, i));
 		struct sa_hot *sa = sad_find_in(s, spi[k], &dst, b->pkt[i].flags & PKT_UDP_ENCAP);
 		if (sa)

@@ -35,8 +35,9 @@ enum { /* sa_hot.flags */
 	SA_F_ESN = 1 << 2,
 	SA_F_MANUAL = 1 << 3, /* in the hash; destination and encapsulation compared strictly */
 	SA_F_ONE_SELECTOR = 1 << 4,
-	SA_F_ANY_SELECTOR = 1 << 5, /* no selectors: all packets fit */
-	SA_F_HOLD_OUT = 1 << 6,     /* LARVAL until the first packet on its partner */
+	SA_F_ANY_SELECTOR = 1 << 5,   /* no selectors: all packets fit */
+	SA_F_HOLD_OUT = 1 << 6,       /* LARVAL until the first packet on its partner */
+	SA_F_PLAIN_SELECTOR = 1 << 7, /* its one selector is in sa_hot.plain */
 };
 
 enum { /* sa_hot.events: raised by the owner worker, taken by main with sa_events_take */
@@ -58,6 +59,12 @@ struct sa_selector {
 };
 
 struct sa_cold;
+
+/* A selector as most SAs have one: IPv4, any ports. Host order; span: highest less lowest. */
+struct sa_plain_selector {
+	uint32_t src_lo, src_span, dst_lo, dst_span;
+	uint8_t proto; /* 0: any */
+};
 
 struct sa_hot {
 	/* Line 0: main writes before publishing; workers read. */
@@ -94,8 +101,18 @@ struct sa_hot {
 		struct replay replay;
 		struct seqno seqno;
 	} __attribute__((aligned(64)));
+
+	/* Line 3: like line 0. */
+	struct sa_plain_selector plain __attribute__((aligned(64)));
 };
-_Static_assert(sizeof(struct sa_hot) == 192, "three cache lines");
+_Static_assert(sizeof(struct sa_hot) == 256, "four cache lines");
+
+/* The lines above, and none behind: keys follow (suite_keys_prefetch). */
+static inline void sa_prefetch(const struct sa_hot *sa)
+{
+	for (unsigned int at = 0; at < sizeof(*sa); at += 64)
+		__builtin_prefetch((const char *)sa + at);
+}
 
 /* What no packet touches in the normal case. */
 struct sa_cold {
@@ -203,6 +220,8 @@ void sad_owner_set(struct sad *s, unsigned int bucket, uint8_t worker);
 
 /* By (index, generation); NULL if it is gone. */
 struct sa_hot *sad_by_ref(const struct sad *s, uint64_t ref);
+/* The same for n of them (at most BURST_MAX), memory accesses overlapped; ref 0: NULL. */
+void sad_by_refs(const struct sad *s, const uint64_t refs[], unsigned int n, struct sa_hot *out[]);
 /* Inbound. NULL if there is none. */
 struct sa_hot *sad_find_in(
 	const struct sad *s, uint32_t spi, const struct ip_addr *dst, bool is_udp);

@@ -12,22 +12,6 @@ void seqno_init(struct seqno *s, bool has_esn, uint64_t first, uint64_t reserved
 	seqno_set_reserved(s, reserved_end);
 }
 
-enum seqno_result seqno_take(struct seqno *s, uint64_t *out)
-{
-	uint64_t n = s->next;
-	if (n > atomic_load_explicit(&s->reserved_end, memory_order_acquire))
-		return n > s->last ? SEQNO_EXHAUSTED : SEQNO_NOT_RESERVED;
-	s->next = n + 1;
-	*out = n;
-	return SEQNO_OK;
-}
-
-bool seqno_wants_block(const struct seqno *s)
-{
-	uint64_t end = atomic_load_explicit(&s->reserved_end, memory_order_relaxed);
-	return end < s->last && s->next + s->block / 2 > end;
-}
-
 uint64_t seqno_next_end(const struct seqno *s)
 {
 	uint64_t end = atomic_load_explicit(&s->reserved_end, memory_order_relaxed);

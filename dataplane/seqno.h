@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,9 +25,23 @@ enum seqno_result { SEQNO_OK = 0, SEQNO_EXHAUSTED, SEQNO_NOT_RESERVED };
 /* first is 1 for a new SA, or reserved end + 1 of the earlier process. */
 void seqno_init(struct seqno *s, bool has_esn, uint64_t first, uint64_t reserved_end);
 /* RFC 4303 3.3.3: numbers never cycle. */
-enum seqno_result seqno_take(struct seqno *s, uint64_t *out);
+static inline enum seqno_result seqno_take(struct seqno *s, uint64_t *out)
+{
+	uint64_t n = s->next;
+	if (n > atomic_load_explicit(&s->reserved_end, memory_order_acquire))
+		return n > s->last ? SEQNO_EXHAUSTED : SEQNO_NOT_RESERVED;
+	s->next = n + 1;
+	*out = n;
+	return SEQNO_OK;
+}
+
 /* Fewer than half a block is left: main shall reserve the next one. */
-bool seqno_wants_block(const struct seqno *s);
+static inline bool seqno_wants_block(const struct seqno *s)
+{
+	uint64_t end = atomic_load_explicit(&s->reserved_end, memory_order_relaxed);
+	return end < s->last && s->next + s->block / 2 > end;
+}
+
 /* The reserved end to store (first in the file, then by seqno_set_reserved). */
 uint64_t seqno_next_end(const struct seqno *s);
 void seqno_set_reserved(struct seqno *s, uint64_t end);

@@ -70,7 +70,7 @@ static void flow_free(void *arg)
 {
 	struct spd_flow *flow = arg;
 
-	free(atomic_load(&flow->sas));
+	spd_sa_list_free(atomic_load(&flow->sas));
 	spd_slab_give(flow);
 }
 

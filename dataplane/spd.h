@@ -141,6 +141,12 @@ const struct spd_flow *spd_lookup_counted(const struct spd *spd, uint8_t directi
  * Costs two loads when no flow of that direction and family has ports.
  */
 bool spd_pair_has_ports(const struct spd *spd, uint8_t direction, const struct spd_packet *packet);
+/* Asks for what spd_flow_sa reads, and for what spd_flow_hit writes. */
+static inline void spd_flow_prefetch_sas(const struct spd_flow *flow)
+{
+	__builtin_prefetch(atomic_load_explicit(&flow->sas, memory_order_relaxed));
+}
+void spd_flow_hit_prefetch(const struct spd *spd, const struct spd_flow *flow, uint32_t worker);
 /* A worker counts a packet that used the flow. */
 void spd_flow_hit(
 	const struct spd *spd, const struct spd_flow *flow, uint32_t worker, uint32_t bytes);

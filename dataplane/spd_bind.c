@@ -36,6 +36,35 @@ static void bindings_sort_in(struct spd_entry *e, struct spd_binding *b)
 		LIST_INSERT_AFTER(last, b, of_entry);
 }
 
+/* A flow with few SAs, as nearly all are, has its list in the slab: packets read it. */
+static bool is_in_slab(uint32_t n)
+{
+	return sizeof(struct spd_sa_list) + n * sizeof(struct spd_sa_ref) <= SPD_LINE;
+}
+
+static struct spd_sa_list *list_create(struct spd *spd, uint32_t n)
+{
+	return is_in_slab(n)
+		       ? spd_slab_take(spd->slab)
+		       : calloc(1, sizeof(struct spd_sa_list) + n * sizeof(struct spd_sa_ref));
+}
+
+void spd_sa_list_free(void *list)
+{
+	struct spd_sa_list *l = list;
+
+	if (l != NULL && is_in_slab(l->n))
+		spd_slab_give(l);
+	else
+		free(l);
+}
+
+/* After the readers that may have it. */
+static void list_retire(struct spd *spd, struct spd_sa_list *list)
+{
+	spd->config.defer(spd->config.defer_ctx, spd_sa_list_free, list);
+}
+
 /* 0 or -1 (memory; the old list stands). */
 static int list_publish(struct spd *spd, struct spd_entry *e)
 {
@@ -46,7 +75,7 @@ static int list_publish(struct spd *spd, struct spd_entry *e)
 	LIST_FOREACH(b, &e->bindings, of_entry)
 	n++;
 	if (n > 0) {
-		list = calloc(1, sizeof(*list) + n * sizeof(list->sas[0]));
+		list = list_create(spd, n);
 		if (list == NULL)
 			return -1;
 	}
@@ -58,7 +87,7 @@ static int list_publish(struct spd *spd, struct spd_entry *e)
 	atomic_store_explicit(&e->flow->sas, list, memory_order_release);
 	spd_changed(spd, e);
 	if (old != NULL)
-		spd->config.defer(spd->config.defer_ctx, free, old);
+		list_retire(spd, old);
 	return 0;
 }
 
@@ -124,7 +153,7 @@ static void list_shrink(struct spd *spd, struct spd_entry *e)
 		return;
 	atomic_store_explicit(&e->flow->sas, NULL, memory_order_release);
 	spd_changed(spd, e);
-	spd->config.defer(spd->config.defer_ctx, free, old);
+	list_retire(spd, old);
 }
 
 static struct spd_binding *binding_find(struct spd_entry *e, uint64_t sa_handle)

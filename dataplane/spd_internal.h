@@ -296,6 +296,7 @@ void spd_changed(struct spd *spd, const struct spd_entry *e);
 void spd_owner_note(struct spd *spd, spd_owner_t owner, int step);
 
 /* spd_bind.c */
+void spd_sa_list_free(void *list); /* struct spd_sa_list or NULL; no reader may have it */
 void spd_entry_unbind_all(struct spd *spd, struct spd_entry *e);
 /* 0 or -1 (memory); the list is published in the new entry's flow. */
 int spd_entry_bindings_copy(struct spd *spd, struct spd_entry *to, const struct spd_entry *from);

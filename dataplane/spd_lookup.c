@@ -83,6 +83,17 @@ bool spd_pair_has_ports(const struct spd *spd, uint8_t direction, const struct s
 	return needs_ports;
 }
 
+void spd_flow_hit_prefetch(const struct spd *spd, const struct spd_flow *flow, uint32_t worker)
+{
+	const struct spd_counter *chunk;
+
+	if (worker >= spd->config.n_workers)
+		return;
+	chunk = atomic_load_explicit(
+		&spd->counters[worker][flow->id / SPD_COUNTER_CHUNK], memory_order_acquire);
+	__builtin_prefetch(&chunk[flow->id % SPD_COUNTER_CHUNK], 1);
+}
+
 void spd_flow_hit(
 	const struct spd *spd, const struct spd_flow *flow, uint32_t worker, uint32_t bytes)
 {

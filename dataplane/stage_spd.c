@@ -55,14 +55,46 @@ static const struct spd_flow *flow_find(
 	return f;
 }
 
+/* The same for all packets of the mask, the memory accesses of all overlapped. */
+static void flows_find(struct worker *w, struct burst *b, uint64_t mask, uint8_t direction)
+{
+	struct spd_packet packets[BURST_MAX];
+	const struct spd_packet *of[BURST_MAX];
+	const struct spd_flow *found[BURST_MAX];
+	unsigned int n = 0;
+
+	of[0] = &packets[0]; /* the mask is not empty, which the compiler cannot know */
+	for (uint64_t left = mask; left; left &= left - 1, n++) {
+		unsigned int i = burst_first(left);
+
+		parse_spd_packet(burst_l3(b, i), &b->pkt[i], &packets[n]);
+		of[n] = &packets[n];
+	}
+	spd_lookup_burst(w->dp->spd, direction, of, n, found);
+	n = 0;
+	for (uint64_t left = mask; left; left &= left - 1, n++) {
+		b->flow[burst_first(left)] = found[n];
+		if (!found[n])
+			continue;
+		spd_flow_prefetch_sas(found[n]);
+		spd_flow_hit_prefetch(w->dp->spd, found[n], w->id);
+	}
+	for (uint64_t left = mask; left; left &= left - 1) {
+		unsigned int i = burst_first(left);
+
+		if (b->flow[i])
+			spd_flow_hit(w->dp->spd, b->flow[i], w->id, b->pkt[i].len);
+	}
+}
+
 /*
- * May a packet that came in clear come in? DROP_NONE or why not. RFC 4301 5.2 step 4. One that goes
- * onward is known by its flow on the way out if by none on the way in: what a site sends into the
- * tunnel has an outbound flow alone.
+ * May a packet that came in clear, of flow[i], come in? DROP_NONE or why not. RFC 4301 5.2 step 4.
+ * One that goes onward is known by its flow on the way out if by none on the way in: what a site
+ * sends into the tunnel has an outbound flow alone.
  */
 static enum drop_reason clear_inbound(struct worker *w, struct burst *b, unsigned int i)
 {
-	const struct spd_flow *f = flow_find(w, b, i, IPC_DIR_IN);
+	const struct spd_flow *f = b->flow[i];
 
 	if (!f)
 		return is_denied_unknown(w) && b->next[i] == NEXT_LOCAL ? DROP_DENY : DROP_NONE;
@@ -120,11 +152,10 @@ static void decrypted(struct worker *w, struct burst *b, unsigned int i)
 
 void stage_spd_in(struct worker *w, struct burst *b)
 {
-	uint64_t left = burst_mask(b, NEXT_LOCAL) | burst_mask(b, NEXT_SPD_IN);
+	uint64_t left = burst_mask(b, NEXT_LOCAL) | burst_mask(b, NEXT_SPD_IN), clear = 0;
 
 	for (; left; left &= left - 1) {
 		unsigned int i = burst_first(left);
-		enum drop_reason why;
 
 		if (b->next[i] == NEXT_SPD_IN && !w->ctx.is_ready) {
 			burst_drop(b, i, DROP_NOT_READY);
@@ -136,7 +167,14 @@ void stage_spd_in(struct worker *w, struct burst *b)
 		}
 		if (b->next[i] == NEXT_LOCAL)
 			pmtu_message(w, b, i);
-		why = clear_inbound(w, b, i);
+		clear |= left & -left;
+	}
+	if (clear)
+		flows_find(w, b, clear, IPC_DIR_IN);
+	for (left = clear; left; left &= left - 1) {
+		unsigned int i = burst_first(left);
+		enum drop_reason why = clear_inbound(w, b, i);
+
 		if (why != DROP_NONE)
 			burst_drop(b, i, why);
 		else
@@ -190,13 +228,26 @@ static void acquire(struct worker *w, struct burst *b, unsigned int i)
 	worker_to_main(w, m);
 }
 
-static struct sa_hot *flow_sa(struct worker *w, const struct spd_flow *f)
+/* The SA that serves the flow, as sa_ref(); 0: none. */
+static uint64_t flow_sa(const struct spd_flow *f)
 {
 	struct spd_sa_ref ref;
 
-	if (!spd_flow_sa(f, &ref))
-		return NULL;
-	return sad_by_ref(w->dp->sad, (uint64_t)ref.generation << 32 | ref.index);
+	if (!f || !spd_flow_sa(f, &ref))
+		return 0;
+	return (uint64_t)ref.generation << 32 | ref.index;
+}
+
+/* The SAs that serve the flows of the mask's packets, in their order; NULL where none does. */
+static void sas_find(
+	const struct worker *w, const struct burst *b, uint64_t mask, struct sa_hot *out[])
+{
+	uint64_t refs[BURST_MAX];
+	unsigned int n = 0;
+
+	for (uint64_t left = mask; left; left &= left - 1)
+		refs[n++] = flow_sa(b->flow[burst_first(left)]);
+	sad_by_refs(w->dp->sad, refs, n, out);
 }
 
 /* No SA serves the flow: by its type. */
@@ -216,10 +267,14 @@ static enum drop_reason no_sa(struct worker *w, struct burst *b, unsigned int i)
 	}
 }
 
-/* RFC 4301 5.1: sets sa[i] if the packet is to be protected; DROP_NONE or why it may not go. */
-static enum drop_reason clear_outbound(struct worker *w, struct burst *b, unsigned int i)
+/*
+ * RFC 4301 5.1: what becomes of a packet of flow[i], whose SA (or NULL) is sa. Sets sa[i] if the
+ * packet is to be protected; DROP_NONE or why it may not go.
+ */
+static enum drop_reason clear_outbound(
+	struct worker *w, struct burst *b, unsigned int i, struct sa_hot *sa)
 {
-	const struct spd_flow *f = flow_find(w, b, i, IPC_DIR_OUT);
+	const struct spd_flow *f = b->flow[i];
 
 	/* Out of an SA: its selectors were the policy that let it in (RFC 4301 5.2 step 4). */
 	if (!f)
@@ -229,7 +284,7 @@ static enum drop_reason clear_outbound(struct worker *w, struct burst *b, unsign
 		return DROP_DENY;
 	if (f->type == IPC_FLOW_BYPASS)
 		return DROP_NONE;
-	b->sa[i] = flow_sa(w, f);
+	b->sa[i] = sa;
 	if (b->sa[i]) {
 		mss_lower(w, b, i, b->sa[i]);
 		if (capture_is_on(w))
@@ -242,15 +297,23 @@ static enum drop_reason clear_outbound(struct worker *w, struct burst *b, unsign
 
 void stage_spd_out(struct worker *w, struct burst *b)
 {
-	for (uint64_t left = burst_mask(b, NEXT_SPD_OUT); left; left &= left - 1) {
-		unsigned int i = burst_first(left);
-		enum drop_reason why;
+	const uint64_t mask = burst_mask(b, NEXT_SPD_OUT);
+	struct sa_hot *sas[BURST_MAX];
+	unsigned int n = 0;
 
-		if (!w->ctx.is_ready) {
-			burst_drop(b, i, DROP_NOT_READY);
-			continue;
-		}
-		why = clear_outbound(w, b, i);
+	if (!mask)
+		return;
+	if (!w->ctx.is_ready) {
+		for (uint64_t left = mask; left; left &= left - 1)
+			burst_drop(b, burst_first(left), DROP_NOT_READY);
+		return;
+	}
+	flows_find(w, b, mask, IPC_DIR_OUT);
+	sas_find(w, b, mask, sas);
+	for (uint64_t left = mask; left; left &= left - 1) {
+		unsigned int i = burst_first(left);
+		enum drop_reason why = clear_outbound(w, b, i, sas[n++]);
+
 		if (why != DROP_NONE) {
 			burst_drop(b, i, why);
 			continue;
@@ -258,6 +321,14 @@ void stage_spd_out(struct worker *w, struct burst *b)
 		b->next[i] = b->sa[i] ? NEXT_ESP_OUT : NEXT_ROUTE;
 		w->bypassed += b->sa[i] == NULL;
 	}
+}
+
+static enum drop_reason host_outbound(struct worker *w, struct burst *b, unsigned int i)
+{
+	const struct spd_flow *f = flow_find(w, b, i, IPC_DIR_OUT);
+	uint64_t ref = flow_sa(f);
+
+	return clear_outbound(w, b, i, ref ? sad_by_ref(w->dp->sad, ref) : NULL);
 }
 
 /* The kernel has chosen the way of a clear packet and written its link header: it stays. */
@@ -305,7 +376,7 @@ static void host_frame(struct worker *w, struct burst *b, unsigned int i)
 		return;
 	}
 	if (why == DROP_NONE)
-		why = clear_outbound(w, b, i);
+		why = host_outbound(w, b, i);
 	if (why != DROP_NONE)
 		burst_drop(b, i, why);
 	else if (b->sa[i])

@@ -48,6 +48,33 @@ struct sa_keys {
 	uint8_t schedule[] __attribute__((aligned(64)));
 };
 
+#define SUITE_GCM_HASH_KEYS 48 /* at most, at the end of the schedule: H^48 .. H^1 */
+
+/*
+ * Asks for the lines that a packet of text_len bytes needs of the keys: all of a short schedule;
+ * of GCM's the round keys, and of the powers of the hash key (the table's end) one a block.
+ */
+static inline void suite_keys_prefetch(
+	const struct suite *s, const struct sa_keys *keys, uint32_t text_len)
+{
+	const char *at = (const char *)keys, *schedule = (const char *)keys->schedule;
+	uint32_t n_powers = text_len / 16 + 3;
+
+	__builtin_prefetch(at);
+	for (uint32_t k = 0; k < 256; k += 64)
+		__builtin_prefetch(schedule + k);
+	if (s->kind != SUITE_GCM) {
+		__builtin_prefetch(at + 64);
+		__builtin_prefetch(at + 128);
+		return;
+	}
+	if (n_powers > SUITE_GCM_HASH_KEYS)
+		n_powers = SUITE_GCM_HASH_KEYS;
+	at = schedule + sizeof(struct gcm_key_data);
+	for (const char *from = at - 16 * n_powers; from < at; from += 64)
+		__builtin_prefetch(from);
+}
+
 /* NULL if the pair cannot be used together or is not built in. Key length 0: the first row. */
 const struct suite *suite_find(uint16_t encr_id, uint16_t encr_key_len, uint16_t integ_id);
 /* The rows in order; NULL past the end. */
