@@ -19,7 +19,7 @@
  */
 
 #define LIST_MAX 16
-#define LAP_ONE 4096 /* packets in a lap for one tunnel */
+#define LAP_ONE 256 /* packets in a lap for one tunnel */
 #define POOL_SPARE 4096
 
 struct options {
