@@ -173,11 +173,26 @@ static void objects_remove(struct control *c, uint32_t owner, bool only_old)
 	}
 }
 
+static void punts_remove(struct control *c, uint32_t owner, bool only_old)
+{
+	unsigned int before = c->n_punts;
+
+	for (unsigned int i = 0; i < c->n_punts;) {
+		if (c->punts[i].owner == owner && (!only_old || c->punts[i].is_old))
+			c->punts[i] = c->punts[--c->n_punts];
+		else
+			i++;
+	}
+	if (c->n_punts != before)
+		c->ops->punt_changed(c->ops->ctx);
+}
+
 static uint32_t resync_end(struct control *c, uint32_t owner, uint64_t number)
 {
 	uint32_t n = spd_owner_sweep(c->cfg.dp->spd, owner);
 
 	objects_remove(c, owner, true);
+	punts_remove(c, owner, true);
 	c->flows_dirty = true;
 	c->n_resyncs++;
 	log_debug(c->cfg.log, "owner %u.%u: resync ended, %u flows swept", owner >> 16,
@@ -265,8 +280,8 @@ static uint32_t punt_register(struct control *c, uint32_t owner, const struct ip
 {
 	unsigned int i = 0;
 
-	while (i < c->n_punts &&
-		!(c->punts[i].owner == owner && endpoint_equal(&c->punts[i].local, &r->local)))
+	while (i < c->n_punts && !(endpoint_equal(&c->punts[i].local, &r->local) &&
+					 (c->punts[i].owner == owner || c->punts[i].is_old)))
 		i++;
 	if (r->add && i == c->n_punts) {
 		if (i == PUNT_REGISTERED_MAX)
@@ -465,24 +480,36 @@ void control_owner_attached(struct control *c, uint32_t owner, uint64_t now_ms)
 	owner_set_remove(&c->away, owner);
 }
 
-/* IKE of an engine that is gone is nobody's; its SAs and flows stay. */
+/*
+ * SAs and flows of an engine that is gone stay, and so do its ports, if `punt` says so:
+ * ESP in UDP comes by them, and a host that knows no IKE would answer the peers' with errors.
+ */
 void control_owner_detached(struct control *c, uint32_t owner)
 {
-	bool changed = false;
-
-	for (unsigned int i = 0; i < c->n_punts;) {
-		if (c->punts[i].owner == owner) {
-			c->punts[i] = c->punts[--c->n_punts];
-			changed = true;
-		} else {
-			i++;
-		}
-	}
+	for (unsigned int i = 0; i < c->n_punts; i++)
+		c->punts[i].is_old |= c->punts[i].owner == owner;
+	if (!c->cfg.keeps_punts)
+		punts_remove(c, owner, false);
 	if (c->held.is_active && c->held.owner == owner)
 		control_held_stop(c);
 	owner_set_add(&c->away, owner);
-	if (changed)
-		c->ops->punt_changed(c->ops->ctx);
+}
+
+/* An owner that took everything out before it went, as at a clean stop, has no ports either. */
+void control_punts_second(struct control *c)
+{
+	for (unsigned int i = 0; i < c->n_punts; i++) {
+		uint32_t owner = c->punts[i].owner;
+		struct control_counts n;
+
+		if (!c->punts[i].is_old)
+			continue;
+		control_counts_get(c, owner, &n);
+		if (n.n_sa > 0 || n.n_flow > 0)
+			continue;
+		punts_remove(c, owner, true);
+		return; /* the rest in a second */
+	}
 }
 
 void owner_set_remove(struct owner_set *set, uint32_t owner)

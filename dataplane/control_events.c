@@ -220,6 +220,7 @@ void control_second(struct control *c, uint64_t now_ms)
 			pending_offer(c, sa);
 	}
 	control_paths_second(c);
+	control_punts_second(c);
 	control_held_continue(c);
 	control_view_counters(c);
 	control_view_hits(c);

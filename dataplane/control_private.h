@@ -56,6 +56,7 @@ struct punt_entry {
 	uint32_t owner;
 	struct endpoint local;
 	bool is_nat_t;
+	bool is_old; /* its owner went away and has not registered it again */
 };
 
 /* A listing of an owner's SAs that goes on as its events find room. */
@@ -119,6 +120,9 @@ uint32_t control_sa_get(
 void control_sa_set_usable(struct control *c, struct sa_obj *sa);
 /* The selectors are complete: makes and publishes the SA. */
 uint32_t control_sa_install(struct control *c, struct sa_obj *sa);
+
+/* control.c: ports of owners that have nothing left */
+void control_punts_second(struct control *c);
 
 /* control_path.c */
 uint32_t control_path_set(struct control *c, uint32_t owner, const struct ipc_path *p);

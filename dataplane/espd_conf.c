@@ -20,6 +20,7 @@ void espd_config_init(struct espd_config *config)
 		.wait_for_iked = true,
 		.run_dir = strdup("/run/penstock"),
 		.user = strdup("_espd"),
+		.punt_ports = true,
 	};
 	for (size_t i = 0; i < ESPD_WORKERS_MAX; i++)
 		config->cpus[i] = ESPD_WORKER_ANY_CPU;
@@ -73,12 +74,6 @@ int espd_conf_parse(const char *path, const struct conf_options *options,
 	conf_lexer_take_files(&p.lx, &config->files, &config->n_files);
 	arena_fini(&p.arena);
 	return diags->n_errors > before ? -1 : 0;
-}
-
-void espd_refuse(
-	struct espd_parser *p, const struct conf_pos *pos, const char *what, const char *expected)
-{
-	conf_error(p->diags, pos, "%s is not supported, expected %s", what, expected);
 }
 
 uint32_t espd_number(struct espd_parser *p, const struct conf_string *s, const char *what,
@@ -283,4 +278,5 @@ void espd_conf_print(const struct espd_config *c, FILE *out)
 	print_text("run-dir", c->run_dir, out);
 	print_text("user", c->user, out);
 	fprintf(out, "idle %s\n", c->idle == ESPD_IDLE_SPIN ? "spin" : "adaptive");
+	fprintf(out, "punt %s\n", c->punt_ports ? "ports" : "no");
 }

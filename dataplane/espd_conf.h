@@ -54,6 +54,7 @@ struct espd_config {
 	char *run_dir;        /* default /run/penstock */
 	char *user;           /* whose rights remain after set-up; default _espd */
 	enum espd_idle idle;
+	bool punt_ports; /* default yes: IKE's ports stay its own while its daemon is away */
 	char **files;
 	size_t n_files;
 };

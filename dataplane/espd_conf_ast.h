@@ -17,9 +17,6 @@ struct espd_parser {
 int espd_yyparse(struct espd_parser *parser);
 extern const struct conf_keyword espd_keywords[];
 
-/* An error for a setting that this version cannot do: nothing is read and then ignored. */
-void espd_refuse(
-	struct espd_parser *p, const struct conf_pos *pos, const char *what, const char *expected);
 /* A number between min and max, or an error and min. */
 uint32_t espd_number(struct espd_parser *p, const struct conf_string *s, const char *what,
 	uint32_t min, uint32_t max);

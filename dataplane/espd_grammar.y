@@ -90,11 +90,8 @@ statement: port
 	| USER string { espd_string(parser, &C->user, &$2, "user", false); }
 	| IDLE SPIN { C->idle = ESPD_IDLE_SPIN; }
 	| IDLE ADAPTIVE { C->idle = ESPD_IDLE_ADAPTIVE; }
-	| PUNT PORTS
-	| PUNT yes_no {
-		if (!$2)
-			espd_refuse(parser, &@2, "punt no", "punt ports");
-	}
+	| PUNT PORTS { C->punt_ports = true; }
+	| PUNT yes_no { C->punt_ports = $2; }
 	;
 
 cpus: cpu | cpus comma_opt cpu;

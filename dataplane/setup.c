@@ -330,6 +330,7 @@ int setup_control(struct espd *e, char *err, size_t cap)
 		.crypto = e->crypto,
 		.index_bits = ipc_spi_index_bits(e->conf.max_sa),
 		.default_window = e->conf.replay_window,
+		.keeps_punts = e->conf.punt_ports,
 		.ops = owners_control_ops(e),
 		.log = &e->log,
 	};

@@ -199,7 +199,6 @@ static const struct bad_row bad[] = {
 	{ESPD, "port a device \"\"", "1:6: port 'a' has an empty device"},
 	{ESPD, "port averyverylongname device x", "1:6: port 'averyverylongname' with tap"},
 	{ESPD, "default drop", "1:9: unexpected 'drop', expected"},
-	{ESPD, "punt no", "1:6: punt no is not supported, expected punt ports"},
 	{ESPD, "max-sa 1\nmbufs 1", "1:8: max-sa 1, expected 16 to"},
 	{ESPD, "hugepages \"huge\"", "1:11: hugepages 'huge', expected an absolute path"},
 	{ESPD, "port a device x mac 01:00:00:00:00:01", "1:21: mac '01:00:00:00:00:01', expected"},
@@ -268,6 +267,8 @@ static const struct good_row good[] = {
 	{ESPD, "punt yes\nstrict-inbound no", "strict-inbound no\n", ""},
 	{ESPD, "", "telemetry no\n", ""},
 	{ESPD, "telemetry yes", "telemetry yes\n", ""},
+	{ESPD, "punt no", "punt no\n", ""},
+	{ESPD, "punt no\npunt yes", "punt ports\n", ""},
 	{ESPD, "port wan device \"net_tap0,iface=x\" mtu 1400",
 		"port \"wan\" device \"net_tap0,iface=x\" "
 		"tap \"wan\" mtu 1400\n",
