@@ -59,7 +59,7 @@ struct control_config {
 	struct secrets *secrets;     /* where keys are kept */
 	unsigned int index_bits;
 	uint32_t default_window;
-	bool keeps_punts;       /* registered IKE ports stay an owner's that went away */
+	bool keeps_punts; /* registered IKE ports stay an owner's that went away */
 	const struct control_ops *ops;
 	const struct logger *log;
 };

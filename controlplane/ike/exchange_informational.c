@@ -116,6 +116,22 @@ static void collect_deletes(struct ike_sa *sa, const struct ike_message *m, stru
 	}
 }
 
+/*
+ * RFC 7296 2.21.2: an initiator that could not authenticate us says so in a request of its own,
+ * after our answer; 2.21.3: a peer that found no sense in a message of ours. The SA is gone there.
+ */
+static bool peer_gave_up(const struct ike_message *m)
+{
+	const struct ike_payload *p = NULL;
+
+	while ((p = ike_message_next(m, p, IKE_PAYLOAD_NOTIFY)) != NULL) {
+		if (p->notify.type == IKE_N_AUTHENTICATION_FAILED ||
+			p->notify.type == IKE_N_INVALID_SYNTAX)
+			return true;
+	}
+	return false;
+}
+
 static void log_notifies(struct ike_sa *sa, const struct ike_message *m)
 {
 	const struct ike_payload *p = NULL;
@@ -134,25 +150,29 @@ void informational_request_input(struct ike_sa *sa)
 	const struct ike_message *m = engine->msg;
 	struct deletion d = {0};
 	uint32_t message_id = m->hdr.message_id;
+	bool gave_up = peer_gave_up(m);
 
 	log_notifies(sa, m);
 	collect_deletes(sa, m, &d);
 	struct ike_builder *b = ike_builder_begin(engine);
 
 	/* RFC 7296 1.4.1: a deleted IKE SA takes its children, its answer is empty. */
-	if (d.n && !d.ike)
+	if (d.n && !d.ike && !gave_up)
 		ike_put_delete_esp(b, d.answer, d.n);
 	ike_response_send(sa, IKE_EXCHANGE_INFORMATIONAL, message_id, b, 0);
-	if (!d.ike || sa->state == IKE_SA_CLOSED)
+	if ((!d.ike && !gave_up) || sa->state == IKE_SA_CLOSED)
 		return;
-	sa_log(sa, LOG_LVL_INFO, "ikev2_ikesa_recv_delete: received delete");
+	if (d.ike)
+		sa_log(sa, LOG_LVL_INFO, "ikev2_ikesa_recv_delete: received delete");
 	/* A collision of IKE rekeys ends with the peer's own SA deleted: then ours stands. */
 	rekey_ike_deleted(sa);
 	ike_sa_wind_down(sa);
 	ike_request_done(sa);
 	ike_task_remove_all(sa);
 	ike_sa_set_state(sa, IKE_SA_CLOSING);
-	sa->close_reason = sa->is_replaced ? "SA rekeyed" : "received delete";
+	sa->close_reason = !d.ike            ? "the peer reports a fatal error"
+			   : sa->is_replaced ? "SA rekeyed"
+					     : "received delete";
 	/* It stays a moment to answer repeats. */
 	sa->close_at_ms = engine->now_ms + KEEP_AFTER_DELETE_MS;
 }
