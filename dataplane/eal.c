@@ -14,14 +14,22 @@
 
 #define ARGS_MAX (64 + 2 * EAL_VDEVS_MAX + 2 * EAL_PCI_MAX)
 
-/* EAL keeps pointers into argv and permutes it: the strings live as long as the process. */
-struct arg_list {
+/* EAL keeps pointers into argv and permutes it: the strings live as long as it does. */
+struct eal {
 	char *argv[ARGS_MAX];
 	int argc;
+	char *strings[ARGS_MAX]; /* the same in their first order, to free them */
 	bool failed;
 };
 
-static void arg_add(struct arg_list *a, const char *text)
+static void eal_free(struct eal *eal)
+{
+	for (int i = 0; eal && i < eal->argc; i++)
+		free(eal->strings[i]);
+	free(eal);
+}
+
+static void arg_add(struct eal *a, const char *text)
 {
 	char *copy = strdup(text);
 
@@ -30,11 +38,12 @@ static void arg_add(struct arg_list *a, const char *text)
 		a->failed = true;
 		return;
 	}
+	a->strings[a->argc] = copy;
 	a->argv[a->argc++] = copy;
 	a->argv[a->argc] = NULL;
 }
 
-static void arg_add2(struct arg_list *a, const char *name, const char *value)
+static void arg_add2(struct eal *a, const char *name, const char *value)
 {
 	arg_add(a, name);
 	arg_add(a, value);
@@ -104,7 +113,7 @@ static void prefix_format(const char *run_dir, char *buf, size_t cap)
 	}
 }
 
-static void args_extra(const char *text, struct arg_list *a)
+static void args_extra(const char *text, struct eal *a)
 {
 	char *copy = text ? strdup(text) : NULL, *save = NULL;
 
@@ -114,7 +123,7 @@ static void args_extra(const char *text, struct arg_list *a)
 	free(copy);
 }
 
-static void args_build(const struct eal_options *o, struct arg_list *a)
+static void args_build(const struct eal_options *o, struct eal *a)
 {
 	char lcores[4096], text[128];
 
@@ -175,23 +184,31 @@ static void memory_hide(void)
 	(void)rte_mem_event_callback_register("no-dump", area_event, NULL);
 }
 
-int eal_start(const struct eal_options *o, char *err, size_t err_cap)
+struct eal *eal_start(const struct eal_options *o, char *err, size_t err_cap)
 {
-	struct arg_list *args = calloc(1, sizeof(*args)); /* EAL keeps it */
+	struct eal *eal = calloc(1, sizeof(*eal));
 
-	if (args)
-		args_build(o, args);
-	if (!args || args->failed) {
+	if (eal)
+		args_build(o, eal);
+	if (!eal || eal->failed) {
 		snprintf(err, err_cap, "too many ports or CPUs, or no memory");
-		return -1;
+		eal_free(eal);
+		return NULL;
 	}
-	if (rte_eal_init(args->argc, args->argv) < 0) {
+	if (rte_eal_init(eal->argc, eal->argv) < 0) {
 		snprintf(err, err_cap,
 			"DPDK did not start (%s): check the ports' arguments, and that %u MiB of "
 			"memory are free",
 			rte_strerror(rte_errno), o->memory_mb);
-		return -1;
+		eal_free(eal);
+		return NULL;
 	}
 	memory_hide();
-	return 0;
+	return eal;
+}
+
+void eal_stop(struct eal *eal)
+{
+	rte_eal_cleanup();
+	eal_free(eal);
 }

@@ -28,11 +28,14 @@ struct eal_options {
 	bool is_verbose;
 };
 
+struct eal; /* what EAL was started with: it keeps pointers into it */
+
 /*
  * Starts EAL. Uses hugepages if enough are free and mounted, else ordinary pages. Lcore 0 is
- * the calling thread, lcores 1 to n_workers wait for rte_eal_remote_launch. 0, or -1 with a text
- * in err that says what to do.
+ * the calling thread, lcores 1 to n_workers wait for rte_eal_remote_launch. NULL with a text in
+ * err that says what to do.
  */
-int eal_start(const struct eal_options *o, char *err, size_t err_cap)
+struct eal *eal_start(const struct eal_options *o, char *err, size_t err_cap)
 	__attribute__((warn_unused_result));
+void eal_stop(struct eal *eal); /* all lcores but this one have ended their work */
 bool eal_has_hugepages(uint32_t memory_mb);

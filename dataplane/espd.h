@@ -66,6 +66,7 @@ struct espd {
 	struct espd_config conf;
 	char conf_path[4096]; /* absolute: a daemon lives in / */
 	struct dataplane dp;
+	struct eal *eal;
 	struct loop *loop;
 	struct grace *grace;
 	struct kernel *kernel;

@@ -104,7 +104,8 @@ static int eal_begin(struct espd *e, char *err, size_t cap)
 	}
 	for (unsigned int w = 0; w < e->dp.n_workers; w++)
 		o.worker_cpu[w] = e->conf.workers_shared ? -1 : e->conf.cpus[w];
-	return eal_start(&o, err, cap);
+	e->eal = eal_start(&o, err, cap);
+	return e->eal ? 0 : -1;
 }
 
 static int pools_create(struct espd *e, char *err, size_t cap)
@@ -376,7 +377,7 @@ void setup_stop(struct espd *e)
 	espd_seq_close(e->seq);
 	manual_store_destroy(e->manual);
 	crypto_mb_destroy(e->crypto);
-	rte_eal_cleanup();
+	eal_stop(e->eal);
 }
 
 static void worker_view(struct espd *e, const struct worker *w)

@@ -25,6 +25,7 @@ const uint8_t gateway_mac[6] = {0x02, 0, 0, 0, 0, 0x01};
 static const uint8_t neighbour_mac[6] = {0x02, 0, 0, 0, 0, 0x02};
 
 /* One a process: they do not depend on the tunnels, and are slow to make. */
+static struct eal *eal;
 static struct router *router;
 static struct nexthop *hop;
 
@@ -70,9 +71,15 @@ int gateway_eal_init(int cpu, uint32_t memory_mb, bool no_huge)
 	if (cpu >= 0 && sched_setaffinity(0, sizeof(set), &set) != 0)
 		return complain("there is no such CPU");
 	snprintf(run_dir, sizeof(run_dir), "/bench-esp-%d", getpid());
-	if (eal_start(&o, err, sizeof(err)) != 0)
+	eal = eal_start(&o, err, sizeof(err));
+	if (!eal)
 		return complain(err);
 	return routes_create() == 0 ? 0 : complain("no memory for the routing tables");
+}
+
+void gateway_eal_fini(void)
+{
+	eal_stop(eal);
 }
 
 uint32_t gateway_peer(uint32_t i)

@@ -44,6 +44,7 @@ extern const uint8_t gateway_mac[6];
 
 /* EAL on one CPU, and the routing tables, once a process. 0, or -1 with a text on stderr. */
 int gateway_eal_init(int cpu, uint32_t memory_mb, bool no_huge);
+void gateway_eal_fini(void);
 struct router *gateway_router(void);
 
 /* NULL with a text on stderr. */

@@ -298,5 +298,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "bench-esp: %s: %s\n", o.json, strerror(errno));
 		rc = -1;
 	}
+	gateway_eal_fini();
 	return rc == 0 ? 0 : 1;
 }
