@@ -170,6 +170,42 @@ static void test_delete_shapes(void **state)
 	talk_end(t);
 }
 
+/* RFC 7296 2.21.2, 2.21.3: what a peer reports in a request of its own, and what becomes of the SA.
+ */
+static void test_reported_errors(void **state)
+{
+	static const struct {
+		uint16_t type;
+		bool is_fatal;
+		const char *why;
+	} rows[] = {
+		{IKE_N_AUTHENTICATION_FAILED, true, "the initiator could not authenticate us"},
+		{IKE_N_INVALID_SYNTAX, true, "the peer found no sense in a message"},
+		{IKE_N_INVALID_SPI, false, "of a packet, not of the SA"},
+		{IKE_N_TEMPORARY_FAILURE, false, "passes"},
+		{IKE_N_NO_PROPOSAL_CHOSEN, false, "of another exchange"},
+		{8191, false, "unknown error"},
+		{IKE_N_INITIAL_CONTACT, false, "no error"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct talk *t = talk_start(20 + i);
+		uint8_t payload[8] = {
+			0, 0, 0, 8, 0, 0, (uint8_t)(rows[i].type >> 8), (uint8_t)rows[i].type};
+		const struct ike_message *m = ask(t, IKE_EXCHANGE_INFORMATIONAL, IKE_PAYLOAD_NOTIFY,
+			payload, sizeof(payload));
+		size_t n_left = rows[i].is_fatal ? 0 : 1;
+
+		assert_int_equal(m->n_payloads, 1); /* SK alone */
+		if (sim_count(&t->sim->node[0]).sas != n_left)
+			fail_msg("notify %u: %s", rows[i].type, rows[i].why);
+		assert_int_equal(sim_count(&t->sim->node[0]).children, n_left);
+		assert_int_equal(sim_count(&t->sim->node[0]).flows, 3); /* fail closed */
+		talk_end(t);
+	}
+}
+
 /* RFC 7296 2.25: rekey of a child that is not there; the notify names what was asked for. */
 static void test_rekey_unknown(void **state)
 {
@@ -345,6 +381,7 @@ int main(void)
 		cmocka_unit_test(test_empty_offer),
 		cmocka_unit_test(test_malformed_answers),
 		cmocka_unit_test(test_delete_shapes),
+		cmocka_unit_test(test_reported_errors),
 		cmocka_unit_test(test_rekey_unknown),
 		cmocka_unit_test(test_window),
 	};
