@@ -83,6 +83,8 @@ class Sides:
         try:
             self.iked.wait_established("FQDN/server2.domain", 30)
             wait_until("SAs", lambda: all(self.world.live().values()))
+            wait_until("the kernel's", lambda: len(re.findall(
+                "proto esp", self.guest.shell("ip xfrm state"))) >= 2)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.world.state()}\n{self.guest.shell('cat /tmp/logs/pluto*')[-6000:]}"
                                ) from None

@@ -54,12 +54,17 @@ def guest_programs():
 
 
 def libreswan_programs():
-    base = unpacked("libreswan", "libreswan", "libnss3-tools", "libnss3", "libnspr4", "libunbound8", "libldns3",
-                    "libcap-ng0", "libcurl3-nss")
-    wanted = [*glob.glob(f"{base}/usr/lib/*/libsoftokn3.*"), *glob.glob(f"{base}/usr/lib/*/libfreebl*"),
-              *glob.glob(f"{base}/usr/lib/*/nss/*"), f"{base}/usr/bin/certutil",
-              *(f"{base}/usr/libexec/ipsec/{name}" for name in ("pluto", "whack", "addconn"))]
-    return [(base, path) for path in wanted]
+    """The package cannot be installed beside strongSwan; nor need what it alone depends on."""
+    names = sh("apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts",
+               "--no-breaks", "--no-replaces", "--no-enhances", "libreswan").stdout
+    installed = sh("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n").stdout.split("\n")
+    missing = {name for name in names.split("\n") if re.fullmatch(r"lib[a-z0-9.+-]+", name)
+               and f"{name} installed" not in installed and name != "libelogind0"}
+    base = unpacked("libreswan", *sorted(missing | {"libnss3-tools"}))
+    found = [path.removeprefix(base) for pattern in ("libsoftokn3.*", "libfreebl*", "nss/*") for top in ("", base)
+             for path in glob.glob(f"{top}/usr/lib/*/{pattern}")]
+    found += ["/usr/bin/certutil", *(f"/usr/libexec/ipsec/{name}" for name in ("pluto", "whack", "addconn"))]
+    return [(base, path) for path in found]
 
 
 GUEST_FILES = (
