@@ -92,6 +92,15 @@ void report_number(struct report *r, const char *name, double v)
 		fputs("null", r->out);
 }
 
+void report_spread(struct report *r, const char *name, double p10, double median, double p90)
+{
+	report_object(r, name);
+	report_number(r, "p10", p10);
+	report_number(r, "median", median);
+	report_number(r, "p90", p90);
+	report_end(r);
+}
+
 int report_finish(struct report *r, const char *path)
 {
 	FILE *f = NULL;

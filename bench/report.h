@@ -13,5 +13,7 @@ void report_object(struct report *r, const char *name);
 void report_end(struct report *r);
 void report_text(struct report *r, const char *name, const char *text);
 void report_number(struct report *r, const char *name, double v);
+/* {"p10": ..., "median": ..., "p90": ...} */
+void report_spread(struct report *r, const char *name, double p10, double median, double p90);
 /* Ends and frees. path NULL: nothing is written. 0, or -1 with errno. */
 int report_finish(struct report *r, const char *path);

@@ -166,11 +166,7 @@ static void options_parse(struct options *o, int argc, char **argv)
 
 static void spread_write(struct report *r, const char *name, const struct spread *s)
 {
-	report_object(r, name);
-	report_number(r, "p10", s->p10);
-	report_number(r, "median", s->median);
-	report_number(r, "p90", s->p90);
-	report_end(r);
+	report_spread(r, name, s->p10, s->median, s->p90);
 }
 
 static void row_write(struct report *r, const char *suite, const struct gateway *g,

@@ -178,11 +178,7 @@ struct figures {
 
 static void spread_write(struct report *r, const char *name, struct spread_of s)
 {
-	report_object(r, name);
-	report_number(r, "p10", s.p10);
-	report_number(r, "median", s.median);
-	report_number(r, "p90", s.p90);
-	report_end(r);
+	report_spread(r, name, s.p10, s.median, s.p90);
 }
 
 static void row_write(struct report *r, const struct shape *s, uint32_t n, const struct figures *f)
