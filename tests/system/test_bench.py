@@ -40,3 +40,19 @@ def test_idle(report):
     assert {r["mode"] for r in rows} == {"adaptive", "spin"}
     assert all(r["p50_us"] > 0 for r in rows if r["load"])
     assert all(0 <= r["cpu"] <= 2.5 for r in rows)
+
+
+@pytest.mark.parametrize("report", ["peer-secgw"], indirect=True)
+def test_peer_secgw(report):
+    row, = report["rows"]
+    for who in ("espd", "secgw", "secgw -l"):
+        assert 0 < row[who][0] <= row[who][1] <= row[who][2]
+    assert row["ratio"] > 0
+
+
+@pytest.mark.parametrize("report", ["ipc"], indirect=True)
+def test_ipc(report):
+    rows = {r["what"]: r for r in report["rows"]}
+    assert rows["tunnels"]["tunnels"] == 200 and rows["flows"]["flows"] == 1000
+    assert rows["memory"]["rss"] + rows["memory"]["huge"] > 0
+    assert len(rows["change"]["pairs"]) == 3 and all(p["with"] > 0 < p["without"] for p in rows["change"]["pairs"])
