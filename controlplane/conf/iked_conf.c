@@ -43,7 +43,7 @@ int iked_conf_parse(const char *path, const struct conf_options *options, struct
 	*out = NULL;
 	if (p.config) {
 		p.config->dpd_interval_s = DPD_INTERVAL_S;
-		p.config->mobike = p.config->vendorid = true;
+		p.config->vendorid = true;
 		p.config->ocsp_tolerate_s = p.config->ocsp_maxage_s = -1;
 	}
 	if (!p.config || arena_run(&p.arena, parse, &p) < 0)
@@ -135,6 +135,7 @@ static const char *const unavailable[IKE_N_FEATURES] = {
 		"cert_partial_chain is not available in this build, as certificates are not",
 	[IKE_FEATURE_STICKY_ADDRESS] =
 		"stickyaddress is not available in this build, as address pools are not",
+	[IKE_FEATURE_MOBIKE] = "mobike is not available in this build, expected nomobike",
 	[IKE_FEATURE_TAG] = "tag is not available in this build",
 	[IKE_FEATURE_TAP] = "tap is not available in this build",
 	[IKE_FEATURE_IFACE] = "iface is not available in this build",

@@ -99,9 +99,12 @@ set: SET ACTIVE { parser->config->is_passive = false; }
 		iked_feature(parser, IKE_FEATURE_STICKY_ADDRESS, NULL, &@2);
 	}
 	| SET NOSTICKY { parser->config->sticky_address = false; }
-	| SET FRAGMENTATION { parser->config->fragmentation = true; }
-	| SET NOFRAGMENTATION { parser->config->fragmentation = false; }
-	| SET MOBIKE { parser->config->mobike = true; }
+	| SET FRAGMENTATION { parser->config->fragmentation = IKE_FRAGMENTS_OF_ALL; }
+	| SET NOFRAGMENTATION { parser->config->fragmentation = IKE_FRAGMENTS_NONE; }
+	| SET MOBIKE {
+		parser->config->mobike = true;
+		iked_feature(parser, IKE_FEATURE_MOBIKE, NULL, &@2);
+	}
 	| SET NOMOBIKE { parser->config->mobike = false; }
 	| SET VENDORID { parser->config->vendorid = true; }
 	| SET NOVENDORID { parser->config->vendorid = false; }

@@ -228,7 +228,9 @@ static void print_globals(const struct ike_config *c, FILE *out)
 	fprintf(out, "set dpd_check_interval %u\n", c->dpd_interval_s);
 	fprintf(out, "set %senforcesingleikesa\n", c->enforce_single_ikesa ? "" : "no");
 	fprintf(out, "set %sstickyaddress\n", c->sticky_address ? "" : "no");
-	fprintf(out, "set %sfragmentation\n", c->fragmentation ? "" : "no");
+	if (c->fragmentation != IKE_FRAGMENTS_OF_LONG)
+		fprintf(out, "set %sfragmentation\n",
+			c->fragmentation == IKE_FRAGMENTS_OF_ALL ? "" : "no");
 	fprintf(out, "set %smobike\n", c->mobike ? "" : "no");
 	fprintf(out, "set %svendorid\n", c->vendorid ? "" : "no");
 	if (c->cert_partial_chain)

@@ -123,6 +123,7 @@ enum ike_feature_kind {
 	IKE_FEATURE_OCSP,
 	IKE_FEATURE_PARTIAL_CHAIN,
 	IKE_FEATURE_STICKY_ADDRESS,
+	IKE_FEATURE_MOBIKE,
 	IKE_FEATURE_TAG,
 	IKE_FEATURE_TAP,
 	IKE_FEATURE_IFACE,
@@ -142,10 +143,15 @@ struct ike_feature {
 	struct conf_pos pos;
 };
 
+/* RFC 7383. Not written: messages beyond 1280 bytes; `set fragmentation`: beyond what every path
+ * carries, 576 or 1280; `set nofragmentation`: none, and the peer is not told of it. */
+enum ike_fragmentation { IKE_FRAGMENTS_OF_LONG, IKE_FRAGMENTS_OF_ALL, IKE_FRAGMENTS_NONE };
+
 struct ike_config {
 	bool is_passive, is_decoupled; /* set passive, set decouple */
 	uint32_t dpd_interval_s;       /* 60; 0 off */
-	bool enforce_single_ikesa, sticky_address, fragmentation, mobike, vendorid;
+	bool enforce_single_ikesa, sticky_address, mobike, vendorid;
+	enum ike_fragmentation fragmentation;
 	bool cert_partial_chain;
 	char *ocsp_url;
 	int64_t ocsp_tolerate_s, ocsp_maxage_s; /* -1: not written */

@@ -42,7 +42,8 @@ static void put_common(struct ike_sa *sa, struct ike_builder *b)
 
 	if (!sa->engine->p.no_nat_t)
 		nat_put_notifies(sa, b);
-	ike_put_notify(b, IKE_N_IKEV2_FRAGMENTATION_SUPPORTED, NULL, 0);
+	if (!config || config->fragmentation != IKE_FRAGMENTS_NONE)
+		ike_put_notify(b, IKE_N_IKEV2_FRAGMENTATION_SUPPORTED, NULL, 0);
 	/* RFC 7427 4: the hashes that we can verify. */
 	ike_put_notify_hashes(b, our_hashes, sizeof(our_hashes) / sizeof(our_hashes[0]));
 	if (config && config->vendorid)

@@ -53,9 +53,10 @@ static size_t fragment_limit(const struct ike_sa *sa)
 	const struct ike_config *config = sa->engine->config;
 	bool is_v6 = sa->remote.addr.family == 6;
 	size_t least = is_v6 ? 1280 : 576;
-	size_t packet = config && config->fragmentation ? least : 1280;
+	enum ike_fragmentation how = config ? config->fragmentation : IKE_FRAGMENTS_OF_LONG;
+	size_t packet = how == IKE_FRAGMENTS_OF_ALL ? least : 1280;
 
-	if (!sa->peer_does_fragments)
+	if (!sa->peer_does_fragments || how == IKE_FRAGMENTS_NONE)
 		return 0;
 	if (sa->pmtu && sa->pmtu < packet)
 		packet = sa->pmtu > least ? sa->pmtu : least;

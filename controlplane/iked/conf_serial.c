@@ -366,12 +366,17 @@ static void io_policy(struct io *io, struct ike_policy *p)
 
 static void io_globals(struct io *io, struct ike_config *c)
 {
+	uint8_t fragmentation = (uint8_t)c->fragmentation;
+
 	io_bool(io, &c->is_passive);
 	io_bool(io, &c->is_decoupled);
 	io_u32(io, &c->dpd_interval_s);
 	io_bool(io, &c->enforce_single_ikesa);
 	io_bool(io, &c->sticky_address);
-	io_bool(io, &c->fragmentation);
+	io_u8(io, &fragmentation);
+	if (fragmentation > IKE_FRAGMENTS_NONE)
+		io->failed = true;
+	c->fragmentation = (enum ike_fragmentation)fragmentation;
 	io_bool(io, &c->mobike);
 	io_bool(io, &c->vendorid);
 	io_bool(io, &c->cert_partial_chain);

@@ -188,7 +188,7 @@ static void test_wrong_identity_or_key(void **state)
 	sim_destroy(sim);
 }
 
-/* RFC 7296 2.23: NAT found, float to 4500, and the peer's new port is followed. */
+/* RFC 7296 2.23, field case B30: NAT found, float to 4500, the peer's new port is followed. */
 static void test_nat(void **state)
 {
 	struct sim *sim = sim_create(9, A(PSK), B(PSK));
@@ -541,6 +541,17 @@ static void test_fragments(void **state)
 	assert_true(stats_of(sim, 1).frag_sent >= 2);
 	assert_true(stats_of(sim, 0).frag_reassembled >= 1);
 	sim_destroy(sim);
+	/* Either side may have none of it. */
+	for (int none = 0; none < 2; none++) {
+		sim = sim_create(24 + none, none ? "set nofragmentation\n" A("rsa\n") : A("rsa\n"),
+			none ? "set fragmentation\n" B("\n") : "set nofragmentation\n" B("\n"));
+		sim_use_rsa(sim);
+		sim_start(sim);
+		sim_run(sim, 20000);
+		sim_check_tunnel(sim, 1, 1);
+		assert_int_equal(stats_of(sim, 0).frag_sent + stats_of(sim, 1).frag_sent, 0);
+		sim_destroy(sim);
+	}
 }
 
 /* RFC 7296 1.3.1: transport mode, if both say so. */

@@ -153,7 +153,7 @@ static struct ike_config *random_config(void)
 	c->dpd_interval_s = rnd(1000);
 	c->enforce_single_ikesa = flip();
 	c->sticky_address = flip();
-	c->fragmentation = flip();
+	c->fragmentation = (enum ike_fragmentation)rnd(3);
 	c->mobike = flip();
 	c->vendorid = flip();
 	c->cert_partial_chain = flip();
