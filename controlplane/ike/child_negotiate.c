@@ -1,5 +1,6 @@
 #include "controlplane/ike/child_negotiate.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "ipc/spi.h"
@@ -89,13 +90,54 @@ static bool suite_is_esp(struct child_agreed *out)
 	return out->spi_out >= IPC_SPI_MIN;
 }
 
-static void log_refused(struct ike_sa *sa, const struct ike_message *m, const char *what)
+static void log_refused(struct ike_sa *sa, const char *what)
 {
-	char offer[IKE_OFFER_STRLEN];
-
-	sa_log(sa, LOG_LVL_INFO, "%s: failed to negotiate CHILD SA: %s", what,
-		ike_offer_str(&m->offer, offer));
+	sa_log(sa, LOG_LVL_INFO, "failed to negotiate CHILD SA: %s", what);
 	sa->engine->stats.children_failed++;
+}
+
+static void log_no_proposal(struct ike_sa *sa, const struct ike_message *m, enum ike_suite_use use)
+{
+	char who[32];
+
+	snprintf(who, sizeof(who), "spi=0x%016llx", (unsigned long long)sa->spi_i);
+	ike_log_no_proposal(sa->engine->p.log, who, &m->offer, sa->policy, use);
+	sa->engine->stats.children_failed++;
+	sa->engine->stats.proposals_failed++;
+}
+
+static bool pairs_overlap(const struct child_sa *child, const struct ts_pairs *pairs)
+{
+	struct ts_pair common;
+
+	for (size_t i = 0; i < child->n_pairs; i++)
+		for (size_t p = 0; p < pairs->n; p++)
+			if (ts_intersect(
+				    &child->pairs[i].local, &pairs->pair[p].local, &common.local) &&
+				ts_intersect(&child->pairs[i].remote, &pairs->pair[p].remote,
+					&common.remote))
+				return true;
+	return false;
+}
+
+/* Field case B36, RFC 3948 5.2: two hosts behind one NAT with the same selectors in transport mode.
+ * Nothing in a packet would say to which of them it goes. */
+static bool another_host_has(const struct ike_sa *sa, const struct ts_pairs *pairs)
+{
+	const struct multi_link *at = sa->by_peer_addr.next;
+
+	for (; at && at != &sa->by_peer_addr; at = at->next) {
+		const struct ike_sa *other = multi_object(at, const struct ike_sa, by_peer_addr);
+
+		if (!ike_sa_is_live(other) || !addr_equal(&other->remote.addr, &sa->remote.addr) ||
+			ike_id_equal(&other->peer_id, &sa->peer_id))
+			continue;
+		for (const struct child_sa *child = other->children; child; child = child->next)
+			if (child->state == CHILD_ACTIVE && child->is_transport &&
+				pairs_overlap(child, pairs))
+				return true;
+	}
+	return false;
 }
 
 uint16_t child_choose(struct ike_sa *sa, const struct ike_message *m, enum ike_suite_use use,
@@ -108,14 +150,12 @@ uint16_t child_choose(struct ike_sa *sa, const struct ike_message *m, enum ike_s
 	if (ike_offer_select(&m->offer, policy->child_proposals, policy->n_child_proposals, use,
 		    m->ke ? m->ke->ke.group : 0, &out->suite) < 0 ||
 		!suite_is_esp(out)) {
-		log_refused(sa, m, "no proposal chosen");
-		sa->engine->stats.proposals_failed++;
+		log_no_proposal(sa, m, use);
 		return IKE_N_NO_PROPOSAL_CHOSEN;
 	}
 	if (wants_transport != policy->is_transport) {
-		log_refused(sa, m,
-			policy->is_transport ? "policy demands transport mode"
-					     : "policy demands tunnel mode");
+		log_refused(sa, policy->is_transport ? "policy demands transport mode"
+						     : "policy demands tunnel mode");
 		return IKE_N_NO_PROPOSAL_CHOSEN;
 	}
 	out->is_transport = wants_transport;
@@ -131,7 +171,11 @@ uint16_t child_choose(struct ike_sa *sa, const struct ike_message *m, enum ike_s
 		allowed, m->tsr_list.ts, m->tsr_list.n, m->tsi_list.ts, m->tsi_list.n, &out->pairs);
 	free(allowed);
 	if (!out->pairs.n) {
-		log_refused(sa, m, "no common traffic selectors");
+		log_refused(sa, "no common traffic selectors");
+		return IKE_N_TS_UNACCEPTABLE;
+	}
+	if (out->is_transport && sa->peer_is_natted && another_host_has(sa, &out->pairs)) {
+		log_refused(sa, "another host behind the same NAT has these traffic selectors");
 		return IKE_N_TS_UNACCEPTABLE;
 	}
 	return 0;

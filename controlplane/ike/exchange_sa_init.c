@@ -383,23 +383,27 @@ static const struct ike_policy *select_policy(
 		.fits = fits,
 		.fits_ctx = &fit};
 	const struct ike_policy *policy = policy_select(engine->config, &q, NULL, NULL);
-	char offer[IKE_OFFER_STRLEN];
+	char peer[ENDPOINT_STRLEN];
 
+	endpoint_str(&in->remote, peer);
 	if (policy)
 		return ike_offer_select(&m->offer, policy->ike_proposals, policy->n_ike_proposals,
 			       IKE_SUITE_IKE, m->ke->ke.group, suite) == 0
 			       ? policy
 			       : NULL;
 	q.fits = NULL;
-	if (!policy_select(engine->config, &q, NULL, NULL)) {
+	policy = policy_select(engine->config, &q, NULL, NULL);
+	if (!policy) {
 		engine->stats.dropped_no_policy++;
 		engine->stats.msg_dropped++;
+		if (log_limit_ok(&engine->drop_log, engine->now_ms))
+			log_info(engine->p.log, "%s: dropped IKE_SA_INIT: no policy for this peer",
+				peer);
 		return NULL;
 	}
 	engine->stats.proposals_failed++;
 	if (log_limit_ok(&engine->drop_log, engine->now_ms))
-		log_info(engine->p.log, "no proposal chosen: failed to negotiate IKE SA: %s",
-			ike_offer_str(&m->offer, offer));
+		ike_log_no_proposal(engine->p.log, peer, &m->offer, policy, IKE_SUITE_IKE);
 	answer_stateless(engine, in, IKE_N_NO_PROPOSAL_CHOSEN, NULL, 0);
 	return NULL;
 }

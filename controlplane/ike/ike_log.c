@@ -49,13 +49,29 @@ void sa_log(const struct ike_sa *sa, enum log_level level, const char *fmt, ...)
 
 	if (!log || level > log->level)
 		return;
-	char text[1024];
+	char text[2048];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	log_line(log, level, "spi=0x%016llx: %s", (unsigned long long)sa->spi_i, text);
+}
+
+void ike_log_no_proposal(const struct logger *log, const char *who, const struct ike_offer *theirs,
+	const struct ike_policy *policy, enum ike_suite_use use)
+{
+	bool is_ike = use == IKE_SUITE_IKE;
+	char text[IKE_OFFER_STRLEN];
+	struct ike_offer ours;
+
+	log_info(log, "%s: no proposal chosen: failed to negotiate %s SA: the peer offers %s", who,
+		is_ike ? "IKE" : "CHILD", ike_offer_str(theirs, text));
+	if (ike_offer_build(is_ike ? policy->ike_proposals : policy->child_proposals,
+		    is_ike ? policy->n_ike_proposals : policy->n_child_proposals, use, 0, 0,
+		    &ours) == 0)
+		log_info(log, "%s: policy '%s' takes %s", who, policy->name,
+			ike_offer_str(&ours, text));
 }
 
 void ike_event(

@@ -305,5 +305,9 @@ void ike_log_recv(const struct ike_sa *sa, const struct ike_header *h, size_t le
 void ike_log_send(const struct ike_sa *sa, const struct ike_header *h, size_t len);
 void sa_log(const struct ike_sa *sa, enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Field case B08: both sides' transforms, so that it is seen what is missing. `who`: the peer's
+ * address or the SA. */
+void ike_log_no_proposal(const struct logger *log, const char *who, const struct ike_offer *theirs,
+	const struct ike_policy *policy, enum ike_suite_use use);
 void ike_event(struct ike_engine *engine, enum ike_event_type type, uint64_t sa, const char *fmt,
 	...) __attribute__((format(printf, 4, 5)));

@@ -176,7 +176,7 @@ static void send_datagram(struct sim_node *from, const struct ike_send *send)
 	in.datagram.has_marker = send->marker;
 	struct sim_node *to = destination_of(sim, &send->remote, &in.datagram.local);
 
-	if (!to || to->is_down || (sim->filter && !sim->filter(sim, from->index, send)) ||
+	if ((sim->filter && !sim->filter(sim, from->index, send)) || !to || to->is_down ||
 		sim_random(sim, 100) < f->loss) {
 		sim->n_lost++;
 		return;

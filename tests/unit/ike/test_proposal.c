@@ -101,14 +101,14 @@ static const struct {
 	{"E12/128 I12 P5 D14; E20/256 P5 D14", &strong, IKE_SUITE_IKE, 14, 2,
 		"AES_GCM_16-256 HMAC_SHA2_256 MODP_2048", "our order over proposals"},
 	{"E20/256 P5 I0 D14", &strong, IKE_SUITE_IKE, 14, 1,
-		"AES_GCM_16-256 HMAC_SHA2_256 MODP_2048", "GCM with INTEG NONE"},
+		"AES_GCM_16-256 HMAC_SHA2_256 MODP_2048", "GCM with INTEG NONE (field case B05)"},
 	{"E20/256 P5 I12 D14; E12/256 I12 P5 D14", &strong, IKE_SUITE_IKE, 14, 2,
 		"AES_CBC-256 HMAC_SHA2_256_128 HMAC_SHA2_256 MODP_2048",
 		"GCM with INTEG refused, the next one taken"},
 	{"E20/256 P5 I12 D14", &strong, IKE_SUITE_IKE, 14, 0, "", "GCM with INTEG alone"},
 	{"E12/256 I12 P5 D31 D19 D14", &strong, IKE_SUITE_IKE, 14, 1,
 		"AES_CBC-256 HMAC_SHA2_256_128 HMAC_SHA2_256 MODP_2048",
-		"the group that KE holds before our first"},
+		"the group that KE holds before our first (field case B12)"},
 	{"E20/256 P5 D31; E12/256 I12 P5 D14", &strong, IKE_SUITE_IKE, 14, 2,
 		"AES_CBC-256 HMAC_SHA2_256_128 HMAC_SHA2_256 MODP_2048",
 		"KE's group over proposals"},
@@ -142,7 +142,8 @@ static const struct {
 	{"E20/256 I0 S0 S1", &esp, IKE_SUITE_AUTH_CHILD, 0, 1, "AES_GCM_16-256 NO_ESN",
 		"GCM with NONE in ESP"},
 	{"E12/256 I12 D14 S0", &esp, IKE_SUITE_AUTH_CHILD, 0, 1,
-		"AES_CBC-256 HMAC_SHA2_256_128 NO_ESN", "DH in IKE_AUTH is ignored"},
+		"AES_CBC-256 HMAC_SHA2_256_128 NO_ESN",
+		"DH in IKE_AUTH is ignored (field case B10)"},
 	{"E12/256 I12 S0", &esp_pfs, IKE_SUITE_AUTH_CHILD, 0, 1,
 		"AES_CBC-256 HMAC_SHA2_256_128 NO_ESN", "PFS does not apply to IKE_AUTH"},
 	{"E12/256 I12", &esp, IKE_SUITE_AUTH_CHILD, 0, 0, "", "ESN is mandatory"},
@@ -197,6 +198,7 @@ static void test_select(void **state)
 	}
 }
 
+/* Field case B08. */
 static void test_windows(void **state)
 {
 	struct ike_message *m = calloc(1, sizeof(*m));
@@ -295,6 +297,7 @@ static void test_build(void **state)
 	assert_false(ike_offer_has_group(&offer, DH_ECP_384));
 	assert_false(ike_offer_has_group(&offer, DH_NONE));
 
+	/* Field case B10: no group in IKE_AUTH, whatever the policy says of PFS. */
 	ours[0] = policy(&esp_pfs);
 	ours[1] = policy(&esp);
 	assert_int_equal(ike_offer_build(ours, 2, IKE_SUITE_AUTH_CHILD, 4, 0x100, &esp_offer), 0);

@@ -147,6 +147,7 @@ static void test_rules(void **state)
 
 #define H(x) AUTH_HASH_BIT(IKE_HASH_##x)
 
+/* Field case B22: the method and the hash by what the peer announced, PSS only as an answer. */
 static void test_choose(void **state)
 {
 	static const struct auth_scheme pss = {14, IKE_HASH_SHA2_256, true};

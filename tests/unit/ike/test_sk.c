@@ -231,7 +231,7 @@ static void shuffle(struct seeded_random *rng, uint16_t *order, uint16_t n)
 	}
 }
 
-/* Sizes as in the field, any order, each fragment twice. */
+/* Field case B27: sizes as in the field, any order, each fragment twice. */
 static void test_fragments(void **state)
 {
 	static const struct {
@@ -321,6 +321,7 @@ static int add(struct ike_reassembly **r, uint32_t id, uint16_t n, uint16_t tota
 	return ike_reassembly_add(r, id, &sk, data, len);
 }
 
+/* Field case B27: what bounds a message of many fragments. */
 static void test_reassembly_rules(void **state)
 {
 	struct ike_reassembly *r = NULL;
