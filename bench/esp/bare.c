@@ -40,7 +40,7 @@ static void jobs_init(struct bare *b)
 	}
 }
 
-struct bare *bare_create(const struct gateway *g, const struct lap *lap)
+struct bare *bare_create(const struct gateway *g, uint16_t worker, const struct lap *lap)
 {
 	struct bare *b = aligned_alloc(64, (sizeof(*b) + 63) / 64 * 64);
 
@@ -49,7 +49,7 @@ struct bare *bare_create(const struct gateway *g, const struct lap *lap)
 	memset(b, 0, sizeof(*b));
 	b->g = g;
 	b->lap = lap;
-	b->mb = crypto_mb_manager(g->worker->ctx.crypto);
+	b->mb = crypto_mb_manager(g->dp.workers[worker]->ctx.crypto);
 	if (rte_pktmbuf_alloc_bulk(g->dp.pool, b->m, N_BUFFERS) != 0) {
 		free(b);
 		return NULL;

@@ -12,7 +12,8 @@
  */
 struct bare;
 
-struct bare *bare_create(const struct gateway *g, const struct lap *lap);
+/* With the manager of the worker whose queue has the lap. NULL: no memory. */
+struct bare *bare_create(const struct gateway *g, uint16_t worker, const struct lap *lap);
 void bare_destroy(struct bare *b);
 /* The packets from `first` on, n of them (a multiple of GATEWAY_BURST). */
 void bare_run(struct bare *b, uint32_t first, uint32_t n);

@@ -60,15 +60,18 @@ static int routes_create(void)
 	return route_add(router, &all, hop);
 }
 
-int gateway_eal_init(int cpu, uint32_t memory_mb, bool no_huge)
+int gateway_eal_init(const int *cpus, unsigned int n_cpus, uint32_t memory_mb, bool no_huge)
 {
 	char run_dir[64], err[512];
 	struct eal_options o = {.run_dir = run_dir, .memory_mb = memory_mb, .no_huge = no_huge};
 	cpu_set_t set;
 
+	for (unsigned int i = 1; i < n_cpus; i++)
+		o.worker_cpu[o.n_workers++] = cpus[i];
 	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (cpu >= 0 && sched_setaffinity(0, sizeof(set), &set) != 0)
+	if (cpus[0] >= 0)
+		CPU_SET(cpus[0], &set);
+	if (cpus[0] >= 0 && sched_setaffinity(0, sizeof(set), &set) != 0)
 		return complain("there is no such CPU");
 	snprintf(run_dir, sizeof(run_dir), "/bench-esp-%d", getpid());
 	eal = eal_start(&o, err, sizeof(err));
@@ -217,21 +220,44 @@ static struct dp_addresses *addresses_create(void)
 	return a;
 }
 
+static int workers_create(struct gateway *g)
+{
+	for (uint16_t k = 0; k < g->dp.n_workers; k++) {
+		g->dp.workers[k] = worker_create(&g->dp, k);
+		if (!g->dp.workers[k])
+			return -1;
+		rte_rcu_qsbr_thread_register(g->dp.qsbr, k);
+		rte_rcu_qsbr_thread_online(g->dp.qsbr, k);
+	}
+	g->worker = g->dp.workers[0];
+	gateway_owners_set(g, g->dp.n_workers);
+	return 0;
+}
+
+void gateway_owners_set(struct gateway *g, uint16_t n_workers)
+{
+	for (unsigned int bucket = 0; bucket < SAD_BUCKETS; bucket++)
+		sad_owner_set(g->dp.sad, bucket, (uint8_t)(bucket % n_workers));
+}
+
 struct gateway *gateway_create(const struct gateway_config *config)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
-	struct spd_config sc = {.max_flows = 2 * config->n_tunnels + 16, .n_workers = 1, .seed = 7};
+	struct spd_config sc = {.max_flows = 2 * config->n_tunnels + 16,
+		.n_workers = config->n_workers ? config->n_workers : 1,
+		.seed = 7};
+	int rc = -1;
 
 	if (!g)
 		return NULL;
 	g->config = *config;
-	g->dp.n_workers = 1;
+	g->dp.n_workers = sc.n_workers;
 	g->dp.config = (struct dp_config){.copy_dscp = true,
 		.fragment_before_esp = true,
 		.df_policy = DP_DF_COPY,
 		.outer_ttl = 64};
 	g->dp.is_spinning = true;
-	g->grace = grace_create(1);
+	g->grace = grace_create(sc.n_workers);
 	g->dp.sad = sad_create("bench", ipc_spi_index_bits(config->n_tunnels + 16), 0);
 	g->dp.spd = spd_create(&sc);
 	g->dp.router = router;
@@ -239,15 +265,13 @@ struct gateway *gateway_create(const struct gateway_config *config)
 	if (g->grace)
 		g->dp.qsbr = grace_qsbr(g->grace);
 	if (g->grace && g->dp.sad && g->dp.spd && g->dp.addresses)
-		g->worker = worker_create(&g->dp, 0);
-	if (!g->worker || tunnels_create(g) != 0) {
+		rc = workers_create(g);
+	if (rc != 0 || tunnels_create(g) != 0) {
 		complain("no memory for the tunnels; raise --memory");
 		gateway_destroy(g);
 		return NULL;
 	}
 	atomic_store(&g->dp.is_ready, true);
-	rte_rcu_qsbr_thread_register(g->dp.qsbr, 0);
-	rte_rcu_qsbr_thread_online(g->dp.qsbr, 0);
 	return g;
 }
 
@@ -255,13 +279,16 @@ void gateway_destroy(struct gateway *g)
 {
 	if (!g)
 		return;
-	worker_destroy(g->worker);
+	for (uint16_t k = 0; k < g->dp.n_workers; k++) {
+		if (!g->dp.workers[k])
+			continue;
+		worker_destroy(g->dp.workers[k]);
+		rte_rcu_qsbr_thread_offline(g->dp.qsbr, k);
+	}
 	sad_destroy(g->dp.sad);
 	spd_destroy(g->dp.spd);
 	for (uint32_t i = 0; g->path && i < g->config.n_tunnels; i++)
 		path_destroy(g->path[i]);
-	if (g->worker)
-		rte_rcu_qsbr_thread_offline(g->dp.qsbr, 0);
 	grace_destroy(g->grace);
 	if (g->dp.addresses)
 		local_addrs_destroy((struct local_addrs *)g->dp.addresses->parse.local);
@@ -287,8 +314,10 @@ void gateway_rewind(struct gateway *g)
 
 static int port_open(struct gateway *g, uint16_t number, const char *driver, const char *args)
 {
-	struct port_config c = {
-		.name = number ? "out" : "in", .device = driver, .mtu = 1500, .queues = 1};
+	struct port_config c = {.name = number ? "out" : "in",
+		.device = driver,
+		.mtu = 1500,
+		.queues = g->dp.n_workers};
 	struct port *p = &g->dp.ports[number];
 	char err[256];
 
@@ -299,18 +328,23 @@ static int port_open(struct gateway *g, uint16_t number, const char *driver, con
 		return complain(
 			"DPDK has no net_pcap or net_null driver, or no memory for the packets");
 	if (port_find(p, &c, number, err, sizeof(err)) != 0 ||
-		port_start(p, &c, 1, g->dp.pool, err, sizeof(err)) != 0)
+		port_start(p, &c, g->dp.n_workers, g->dp.pool, err, sizeof(err)) != 0)
 		return complain(err);
 	p->is_up = true;
 	return 0;
 }
 
-int gateway_ports_open(struct gateway *g, const char *rx_pcap, struct rte_mempool *pool)
+int gateway_ports_open(struct gateway *g, const char *const *rx_pcap, struct rte_mempool *pool)
 {
 	char args[256];
+	int at = 0;
 
-	g->dp.pool = g->worker->ctx.pool = pool;
-	snprintf(args, sizeof(args), "rx_pcap=%s,infinite_rx=1", rx_pcap);
+	g->dp.pool = pool;
+	for (uint16_t k = 0; k < g->dp.n_workers; k++) {
+		g->dp.workers[k]->ctx.pool = pool;
+		at += snprintf(args + at, sizeof(args) - (size_t)at, "rx_pcap=%s,", rx_pcap[k]);
+	}
+	snprintf(args + at, sizeof(args) - (size_t)at, "infinite_rx=1");
 	if (port_open(g, 0, "net_pcap0", args) != 0 || port_open(g, 1, "net_null0", "no-rx=1") != 0)
 		return -1;
 	g->dp.n_ports = 2;

@@ -9,6 +9,7 @@
 
 #include "bench/esp/gateway.h"
 #include "bench/esp/measure.h"
+#include "bench/esp/suites.h"
 #include "bench/esp/traffic.h"
 #include "bench/report.h"
 #include "dataplane/pktmeta.h"
@@ -36,26 +37,6 @@ struct options {
 	int cpu;
 	const char *json;
 };
-
-static const struct {
-	const char *name;
-	uint16_t encr_id, key_len, integ_id;
-} suite_names[] = {
-	{"cbc256-sha256", ENCR_AES_CBC, 32, INTEG_HMAC_SHA2_256_128},
-	{"cbc256-sha512", ENCR_AES_CBC, 32, INTEG_HMAC_SHA2_512_256},
-	{"gcm128", ENCR_AES_GCM_16, 16, INTEG_NONE},
-	{"gcm256", ENCR_AES_GCM_16, 32, INTEG_NONE},
-	{"chacha20", ENCR_CHACHA20_POLY1305, 32, INTEG_NONE},
-};
-
-static const struct suite *suite_by_name(const char *name)
-{
-	for (size_t i = 0; i < sizeof(suite_names) / sizeof(suite_names[0]); i++)
-		if (strcmp(suite_names[i].name, name) == 0)
-			return suite_find(suite_names[i].encr_id, suite_names[i].key_len,
-				suite_names[i].integ_id);
-	return NULL;
-}
 
 static void usage(void)
 {
@@ -226,7 +207,7 @@ static int size_run(const struct options *o, struct report *r, const char *suite
 
 	if (!lap || !pool)
 		fprintf(stderr, "bench-esp: no memory for the packets; raise --memory\n");
-	else if (gateway_ports_open(g, lap->path, pool) == 0)
+	else if (gateway_ports_open(g, &(const char *){lap->path}, pool) == 0)
 		rc = measure_run(g, lap, o->budget_ms, &m);
 	if (rc == 0) {
 		row_print(o, suite, g, lap, size, &m);
@@ -275,7 +256,7 @@ int main(int argc, char **argv)
 	int rc = 0;
 
 	options_parse(&o, argc, argv);
-	if (gateway_eal_init(o.cpu, o.memory_mb, o.no_huge) != 0)
+	if (gateway_eal_init(&o.cpu, 1, o.memory_mb, o.no_huge) != 0)
 		return 1;
 	r = report_create("esp", (double)rte_get_tsc_hz());
 	if (!r)

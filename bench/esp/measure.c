@@ -199,7 +199,7 @@ static int run_init(struct run *r)
 {
 	r->slice = r->lap->n < SLICE ? r->lap->n : SLICE;
 	r->mark = mark_cost();
-	r->bare = bare_create(r->g, r->lap);
+	r->bare = bare_create(r->g, 0, r->lap);
 	for (unsigned int s = 0; s < N_SERIES; s++) {
 		r->series[s] = calloc(ROUNDS_MAX, sizeof(double));
 		if (!r->series[s])

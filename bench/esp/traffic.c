@@ -9,6 +9,7 @@
 #include "bench/random.h"
 #include "dataplane/crypto_mb.h"
 #include "dataplane/esp_wire.h"
+#include "dataplane/sad.h"
 
 #define ETH_LEN 14
 #define IP_LEN 20
@@ -21,6 +22,8 @@ struct maker {
 	uint32_t *seq;        /* last number, a tunnel */
 	struct sa_keys *keys; /* scratch */
 	size_t keys_len;
+	int owner;      /* packets of this worker's SAs alone; -1: of all */
+	uint64_t state; /* of the random numbers */
 };
 
 static void put_ip4(uint8_t *ip, uint16_t len, uint8_t proto, uint32_t src, uint32_t dst)
@@ -116,17 +119,26 @@ static uint16_t length_of(uint16_t size, uint64_t random)
 	return k < 7 ? 64 : k < 11 ? 570 : 1420;
 }
 
+static uint32_t tunnel_draw(struct maker *k)
+{
+	const struct gateway *g = k->g;
+	uint32_t i;
+
+	do
+		i = (uint32_t)((random_next(&k->state) >> 32) * g->config.n_tunnels >> 32);
+	while (k->owner >= 0 && sad_owner(g->dp.sad, g->sa[i]) != k->owner);
+	return i;
+}
+
 static int frames_write(struct maker *k, struct lap *lap, uint16_t size)
 {
 	const uint32_t head[6] = {0xa1b2c3d4, 4 << 16 | 2, 0, 0, 65535, 1};
-	uint64_t state = 1;
 
 	if (fwrite(head, sizeof(head), 1, k->out) != 1)
 		return -1;
 	for (uint32_t i = 0; i < lap->n; i++) {
-		lap->tunnel[i] = (uint32_t)((random_next(&state) >> 32) * k->g->config.n_tunnels >>
-					    32);
-		lap->len[i] = length_of(size, random_next(&state) >> 32);
+		lap->tunnel[i] = tunnel_draw(k);
+		lap->len[i] = length_of(size, random_next(&k->state) >> 32);
 		lap->bytes += lap->len[i];
 		if (put_frame(k, lap->len[i], lap->tunnel[i]) != 0)
 			return -1;
@@ -134,10 +146,9 @@ static int frames_write(struct maker *k, struct lap *lap, uint16_t size)
 	return fflush(k->out);
 }
 
-struct lap *lap_create(const struct gateway *g, uint32_t n, uint16_t size)
+static struct lap *lap_make(struct maker *k, uint32_t n, uint16_t size)
 {
 	struct lap *lap = calloc(1, sizeof(*lap));
-	struct maker k = {.g = g};
 	int rc = -1;
 
 	if (!lap)
@@ -147,20 +158,44 @@ struct lap *lap_create(const struct gateway *g, uint32_t n, uint16_t size)
 	lap->len = calloc(n, sizeof(*lap->len));
 	lap->fd = memfd_create("lap", MFD_CLOEXEC);
 	snprintf(lap->path, sizeof(lap->path), "/proc/self/fd/%d", lap->fd);
-	k.out = lap->fd < 0 ? NULL : fopen(lap->path, "wb");
-	k.seq = calloc(g->config.n_tunnels, sizeof(*k.seq));
-	k.keys_len = sizeof(*k.keys) + suite_schedule_len(g->config.suite);
-	k.keys = aligned_alloc(64, (k.keys_len + 63) / 64 * 64);
-	if (lap->tunnel && lap->len && k.out && k.seq && k.keys)
-		rc = frames_write(&k, lap, size);
-	if (k.out)
-		fclose(k.out);
-	free(k.seq);
-	free(k.keys);
+	k->out = lap->fd < 0 ? NULL : fopen(lap->path, "wb");
+	if (lap->tunnel && lap->len && k->out)
+		rc = frames_write(k, lap, size);
+	if (k->out)
+		fclose(k->out);
 	if (rc == 0)
 		return lap;
 	lap_destroy(lap);
 	return NULL;
+}
+
+int laps_create(
+	const struct gateway *g, uint32_t n, uint16_t size, bool is_steered, struct lap *out[])
+{
+	struct maker k = {.g = g};
+	int rc = -1;
+
+	k.seq = calloc(g->config.n_tunnels, sizeof(*k.seq));
+	k.keys_len = sizeof(*k.keys) + suite_schedule_len(g->config.suite);
+	k.keys = aligned_alloc(64, (k.keys_len + 63) / 64 * 64);
+	for (uint16_t w = 0; k.seq && k.keys && w < g->dp.n_workers; w++) {
+		k.owner = is_steered ? w : -1;
+		k.state = 1 + w;
+		out[w] = lap_make(&k, n, size);
+		rc = out[w] ? 0 : -1;
+		if (rc != 0)
+			break;
+	}
+	free(k.seq);
+	free(k.keys);
+	return rc;
+}
+
+struct lap *lap_create(const struct gateway *g, uint32_t n, uint16_t size)
+{
+	struct lap *lap = NULL;
+
+	return laps_create(g, n, size, false, &lap) == 0 ? lap : NULL;
 }
 
 void lap_destroy(struct lap *lap)

@@ -23,6 +23,12 @@ struct lap {
 
 /* size: of the inner IP packets. NULL: no memory. */
 struct lap *lap_create(const struct gateway *g, uint32_t n, uint16_t size);
+/*
+ * A lap for each worker's queue, out[]. is_steered: with packets of its own SAs alone, else of
+ * all; a tunnel's numbers then go on from one lap to the next. 0, or -1: no memory.
+ */
+int laps_create(
+	const struct gateway *g, uint32_t n, uint16_t size, bool is_steered, struct lap *out[]);
 void lap_destroy(struct lap *lap);
 /* Bytes that are ciphered for an inner packet: with padding and trailer. */
 uint32_t lap_text_len(const struct suite *s, uint32_t inner_len);
