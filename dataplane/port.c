@@ -1,10 +1,7 @@
 #include "dataplane/port.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <linux/if_packet.h>
-#include <linux/if_xdp.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,139 +136,20 @@ int port_find(struct port *p, const struct port_config *c, uint16_t number, char
 	snprintf(device, sizeof(device), "%.*s", (int)n, c->device);
 	p->number = number;
 	snprintf(p->name, sizeof(p->name), "%s", c->name);
-	p->is_af_packet = is_driver(device, "net_af_packet");
+	p->kind = is_driver(device, "net_af_packet") ? PORT_AF_PACKET
+		  : port_is_af_xdp(device)           ? PORT_AF_XDP
+						     : PORT_OTHER;
 	port_netdev_name(c->device, p->netdev);
 	p->netdev_ifindex = p->netdev[0] ? if_nametoindex(p->netdev) : 0;
 	p->tap.fd = -1;
-	for (int q = 0; q < PORT_QUEUES_MAX; q++)
+	for (int q = 0; q < PORT_QUEUES_MAX; q++) {
 		rte_spinlock_init(&p->tx_lock[q]);
+		p->rx_fd[q] = -1;
+	}
 	if (rte_eth_dev_get_port_by_name(device, &p->id) == 0)
 		return 0;
 	snprintf(err, cap, "port %s: DPDK made no device of \"%s\"", c->name, c->device);
 	return -1;
-}
-
-static uint16_t queues_choose(
-	const struct port_config *c, unsigned int n_workers, uint16_t device_max)
-{
-	unsigned int n = c->queues ? c->queues : n_workers;
-
-	if (n > n_workers)
-		n = n_workers; /* a queue without a worker would never be read */
-	if (n > device_max)
-		n = device_max;
-	if (n > PORT_QUEUES_MAX)
-		n = PORT_QUEUES_MAX;
-	return (uint16_t)(n ? n : 1);
-}
-
-static int queues_setup(struct port *p, const struct rte_eth_dev_info *info,
-	struct rte_mempool *pool, char *err, size_t cap)
-{
-	uint16_t n_rxd = PORT_RX_DESC, n_txd = PORT_TX_DESC;
-	int socket = rte_eth_dev_socket_id(p->id);
-	int rc;
-
-	/* Drivers of virtual devices may not implement this: the wish is then taken as it is. */
-	(void)rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &n_rxd, &n_txd);
-	for (uint16_t q = 0; q < p->n_rxq; q++) {
-		rc = rte_eth_rx_queue_setup(
-			p->id, q, n_rxd, (unsigned int)socket, &info->default_rxconf, pool);
-		if (rc < 0)
-			goto fail;
-	}
-	for (uint16_t q = 0; q < p->n_txq; q++) {
-		rc = rte_eth_tx_queue_setup(
-			p->id, q, n_txd, (unsigned int)socket, &info->default_txconf);
-		if (rc < 0)
-			goto fail;
-	}
-	return 0;
-fail:
-	snprintf(err, cap, "port %s: queues: %s", p->name, rte_strerror(-rc));
-	return -1;
-}
-
-/* Multicast (ND, MLD, routing protocols) must reach the host; the pipeline filters unicast. */
-static void multicast_enable(struct port *p)
-{
-	if (rte_eth_allmulticast_enable(p->id) < 0)
-		(void)rte_eth_promiscuous_enable(p->id);
-}
-
-/* Virtual drivers name limits that they do not have, and ethdev checks them; ours is
- * port_mtu_wanted's. */
-static uint16_t mtu_allowed(const struct rte_eth_dev_info *info)
-{
-	const uint32_t overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
-	uint32_t mtu = info->max_mtu ? info->max_mtu : UINT16_MAX;
-
-	if (info->max_rx_pktlen > overhead && info->max_rx_pktlen - overhead < mtu)
-		mtu = info->max_rx_pktlen - overhead;
-	return (uint16_t)mtu;
-}
-
-static int device_configure(struct port *p, const struct port_config *c, unsigned int n_workers,
-	char *err, size_t cap, struct rte_eth_dev_info *info)
-{
-	struct rte_eth_conf conf = {0};
-	int rc;
-
-	rc = rte_eth_dev_info_get(p->id, info);
-	if (rc == 0) {
-		p->n_rxq = queues_choose(c, n_workers, info->max_rx_queues);
-		p->n_txq = queues_choose(c, n_workers, info->max_tx_queues);
-		if (is_driver(c->device, "net_af_packet")) /* its queues come in pairs */
-			p->n_txq = p->n_rxq = RTE_MIN(p->n_rxq, p->n_txq);
-		conf.rxmode.mtu = RTE_MIN(port_mtu_wanted(c), mtu_allowed(info));
-		rc = rte_eth_dev_configure(p->id, p->n_rxq, p->n_txq, &conf);
-	}
-	if (rc < 0)
-		snprintf(err, cap, "port %s: configuration: %s", p->name, rte_strerror(-rc));
-	return rc;
-}
-
-int port_start(struct port *p, const struct port_config *c, unsigned int n_workers,
-	struct rte_mempool *pool, char *err, size_t cap)
-{
-	struct rte_eth_dev_info info;
-	struct rte_ether_addr mac;
-	int rc;
-
-	if (device_configure(p, c, n_workers, err, cap, &info) < 0)
-		return -1;
-	p->mtu = port_mtu_wanted(c);
-	if (queues_setup(p, &info, pool, err, cap) < 0)
-		return -1;
-	if (c->has_mac) {
-		memcpy(mac.addr_bytes, c->mac, PORT_MAC_LEN);
-		rc = rte_eth_dev_default_mac_addr_set(p->id, &mac);
-		/* Drivers without that call (ring, memif) have no filter either. */
-		if (rc < 0 && rc != -ENOTSUP) {
-			snprintf(err, cap, "port %s: MAC: %s", p->name, rte_strerror(-rc));
-			return -1;
-		}
-	} else {
-		rte_eth_macaddr_get(p->id, &mac);
-	}
-	if (rte_is_zero_ether_addr(&mac))
-		rte_eth_random_addr(mac.addr_bytes);
-	memcpy(p->mac, mac.addr_bytes, PORT_MAC_LEN);
-	rc = rte_eth_dev_start(p->id);
-	if (rc < 0) {
-		snprintf(err, cap, "port %s: start: %s", p->name, rte_strerror(-rc));
-		return -1;
-	}
-	multicast_enable(p);
-	if (p->is_af_packet)
-		p->n_ring_fds = port_poll_fds(p->netdev_ifindex, p->ring_fds, PORT_QUEUES_MAX);
-	return 0;
-}
-
-void port_stop(struct port *p)
-{
-	(void)rte_eth_dev_stop(p->id);
-	(void)rte_eth_dev_close(p->id);
 }
 
 struct rte_mempool *port_pool_create(unsigned int n_mbufs, uint16_t max_frame, uint16_t priv_size)
@@ -288,12 +166,20 @@ struct rte_mempool *port_pool_create(unsigned int n_mbufs, uint16_t max_frame, u
 		SOCKET_ID_ANY);
 }
 
-unsigned int port_mbufs_needed(unsigned int n_ports, unsigned int n_workers)
+unsigned int port_mbufs_of(const struct port_config *c, unsigned int n_workers)
 {
-	unsigned int queues = n_ports * n_workers * (PORT_RX_DESC + PORT_TX_DESC);
+	unsigned int n = PORT_RX_DESC + PORT_TX_DESC;
 
+	/* Of XDP sockets the fill ring holds buffers too, and what was sent stays for a while. */
+	if (port_is_af_xdp(c->device))
+		n = 3 * PORT_XDP_DESC;
+	return n * n_workers;
+}
+
+unsigned int port_mbufs_of_workers(unsigned int n_workers)
+{
 	/* Rings to and from main, hand-off rings, per-core caches, what waits for neighbours. */
-	return queues + n_workers * (4096 + n_workers * 512) + 2048;
+	return n_workers * (4096 + n_workers * 512) + 2048;
 }
 
 /* The kernel's own IPv6 on the port's device: off, it would only talk to itself. */
@@ -351,52 +237,4 @@ int port_release(const char *device, const char *tap, struct netlink *nl)
 			rc = drop;
 	}
 	return rc;
-}
-
-static bool fd_is_of_device(int fd, uint32_t ifindex)
-{
-	union {
-		struct sockaddr sa;
-		struct sockaddr_ll ll;
-		struct sockaddr_xdp xdp;
-	} u;
-	socklen_t len = sizeof(u);
-
-	memset(&u, 0, sizeof(u));
-	if (getsockname(fd, &u.sa, &len) < 0)
-		return false;
-	if (u.sa.sa_family == AF_PACKET)
-		return u.ll.sll_ifindex == (int)ifindex;
-	return u.sa.sa_family == AF_XDP && u.xdp.sxdp_ifindex == ifindex;
-}
-
-unsigned int port_poll_fds(uint32_t ifindex, int *fds, unsigned int cap)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-	struct dirent *e;
-
-	if (!dir)
-		return 0;
-	while (ifindex && n < cap && (e = readdir(dir))) {
-		int fd = atoi(e->d_name);
-
-		if (isdigit((unsigned char)e->d_name[0]) && fd_is_of_device(fd, ifindex))
-			fds[n++] = fd;
-	}
-	closedir(dir);
-	return n;
-}
-
-uint64_t port_ring_drops(struct port *p)
-{
-	for (uint16_t i = 0; i < p->n_ring_fds; i++) {
-		struct tpacket_stats stats = {0};
-		socklen_t len = sizeof(stats);
-
-		/* Reading sets the kernel's counter back to zero. */
-		if (getsockopt(p->ring_fds[i], SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0)
-			p->ring_drops += stats.tp_drops;
-	}
-	return p->ring_drops;
 }

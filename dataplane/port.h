@@ -14,6 +14,7 @@ struct rte_mempool;
 #define PORT_QUEUES_MAX 16
 #define PORT_RX_DESC 512
 #define PORT_TX_DESC 512
+#define PORT_XDP_DESC 2048 /* the driver's own: 512 frames are 25 ms at 20,000 a second */
 #define PORT_MAC_LEN 6
 #define PORT_VLANS 4096
 
@@ -29,7 +30,10 @@ struct port_config {
 	uint8_t mac[PORT_MAC_LEN];
 	uint16_t mtu;    /* 0: the device's */
 	uint16_t queues; /* 0: one a worker, as far as it has them */
+	bool wants_intr; /* workers sleep: interrupts for frames, where the device has them */
 };
+
+enum port_kind { PORT_OTHER, PORT_AF_PACKET, PORT_AF_XDP };
 
 /* A DPDK port and its mirror. Workers read; main writes the link state. */
 struct port {
@@ -42,11 +46,12 @@ struct port {
 	uint16_t mtu;
 	uint16_t n_rxq, n_txq;
 	bool is_up; /* carrier */
-	bool is_af_packet;
-	/* Packet sockets whose rings count what they had no room for, and the sum until now. */
-	uint16_t n_ring_fds;
-	int ring_fds[PORT_QUEUES_MAX];
-	uint64_t ring_drops;
+	enum port_kind kind;
+	bool has_rx_intr; /* interrupts tell of frames; a worker arms them before it sleeps */
+	/* What poll(2) waits on until frames are in a queue, -1: nothing; see port_fds.h. */
+	int rx_fd[PORT_QUEUES_MAX];
+	uint16_t n_packet_fds;
+	uint64_t ring_drops;                     /* of packet sockets, until now */
 	rte_spinlock_t tx_lock[PORT_QUEUES_MAX]; /* taken where workers share a queue */
 	/* A bit a VLAN: it has an interface over the TAP that is up. Main writes. */
 	_Atomic uint64_t vlans[PORT_VLANS / 64];
@@ -96,16 +101,6 @@ int port_release(const char *device, const char *tap, struct netlink *nl);
 uint16_t port_frame_max(const struct port_config *c);
 /* One pool for all ports: every frame is one segment. NULL: no memory. */
 struct rte_mempool *port_pool_create(unsigned int n_mbufs, uint16_t max_frame, uint16_t priv_size);
-/* Packet buffers that n_ports ports and n_workers workers can hold at most. */
-unsigned int port_mbufs_needed(unsigned int n_ports, unsigned int n_workers);
-
-/*
- * Descriptors of this process on which poll(2) tells that frames wait at the kernel's device
- * ifindex: the packet or XDP sockets that DPDK's driver opened. Returns how many; at most cap.
- */
-unsigned int port_poll_fds(uint32_t ifindex, int *fds, unsigned int cap);
-/*
- * Frames lost since the start because a packet socket's ring was full: DPDK's driver does not
- * read that counter, so a worker that is too slow would lose frames unseen. For main alone.
- */
-uint64_t port_ring_drops(struct port *p);
+/* Packet buffers that a port and that n_workers workers can hold at most. */
+unsigned int port_mbufs_of(const struct port_config *c, unsigned int n_workers);
+unsigned int port_mbufs_of_workers(unsigned int n_workers);

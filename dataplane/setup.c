@@ -21,6 +21,7 @@
 #include "dataplane/espd_seq.h"
 #include "dataplane/keys.h"
 #include "dataplane/pmtu.h"
+#include "dataplane/port_fds.h"
 #include "dataplane/route.h"
 #include "dataplane/sad.h"
 #include "dataplane/spd.h"
@@ -36,8 +37,10 @@
 #define BIG_MBUFS 128       /* reassembled datagrams of up to 64 KiB */
 #define MANUAL_SA_MAX 4096
 
-static void port_config_fill(const struct espd_port_config *c, struct port_config *out)
+static void port_config_fill(const struct espd *e, size_t i, struct port_config *out)
 {
+	const struct espd_port_config *c = &e->conf.ports[i];
+
 	*out = (struct port_config){
 		.name = c->name,
 		.device = c->device,
@@ -45,6 +48,7 @@ static void port_config_fill(const struct espd_port_config *c, struct port_confi
 		.has_mac = c->has_mac,
 		.mtu = c->mtu,
 		.queues = c->queues,
+		.wants_intr = e->conf.idle == ESPD_IDLE_ADAPTIVE,
 	};
 	memcpy(out->mac, c->mac, sizeof(out->mac));
 }
@@ -56,7 +60,7 @@ static uint16_t frame_max(const struct espd *e)
 	for (size_t i = 0; i < e->conf.n_ports; i++) {
 		struct port_config c;
 
-		port_config_fill(&e->conf.ports[i], &c);
+		port_config_fill(e, i, &c);
 		if (port_frame_max(&c) > max)
 			max = port_frame_max(&c);
 	}
@@ -65,8 +69,15 @@ static uint16_t frame_max(const struct espd *e)
 
 static unsigned int mbufs_wanted(const struct espd *e)
 {
-	return e->conf.mbufs ? e->conf.mbufs
-			     : port_mbufs_needed((unsigned int)e->conf.n_ports, e->dp.n_workers);
+	unsigned int n = port_mbufs_of_workers(e->dp.n_workers);
+
+	for (size_t i = 0; i < e->conf.n_ports; i++) {
+		struct port_config c;
+
+		port_config_fill(e, i, &c);
+		n += port_mbufs_of(&c, e->dp.n_workers);
+	}
+	return e->conf.mbufs ? e->conf.mbufs : n;
 }
 
 static uint32_t memory_wanted_mb(const struct espd *e)
@@ -95,7 +106,7 @@ static int eal_begin(struct espd *e, char *err, size_t cap)
 	for (size_t i = 0; i < e->conf.n_ports; i++) {
 		struct port_config c;
 
-		port_config_fill(&e->conf.ports[i], &c);
+		port_config_fill(e, i, &c);
 		if (port_is_pci(&c) && o.n_pci < EAL_PCI_MAX)
 			o.pci[o.n_pci++] = c.device;
 		else if (!port_is_pci(&c) && o.n_vdevs < EAL_VDEVS_MAX)
@@ -190,7 +201,7 @@ static int netdevs_take(const struct espd *e, char *err, size_t cap)
 	for (size_t i = 0; i < e->conf.n_ports && rc == 0; i++) {
 		struct port_config c;
 
-		port_config_fill(&e->conf.ports[i], &c);
+		port_config_fill(e, i, &c);
 		rc = port_netdev_take(&c, nl, err, cap);
 	}
 	netlink_destroy(nl);
@@ -204,7 +215,7 @@ static int ports_open(struct espd *e, char *err, size_t cap)
 	for (size_t i = 0; i < e->conf.n_ports && rc == 0; i++) {
 		struct port_config c;
 
-		port_config_fill(&e->conf.ports[i], &c);
+		port_config_fill(e, i, &c);
 		e->dp.n_ports++;
 		rc = port_open(e, &e->dp.ports[i], &c, err, cap);
 	}

@@ -1,7 +1,6 @@
 #include "dataplane/worker.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -10,7 +9,6 @@
 
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
-#include <rte_pause.h>
 #include <rte_random.h>
 #include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
@@ -18,17 +16,6 @@
 #include "dataplane/crypto_mb.h"
 #include "dataplane/drop_memory.h"
 #include "dataplane/pipeline.h"
-
-/*
- * An idle worker first polls at full speed, so that a packet of a stream is never late; then
- * with pauses; then it sleeps: on the ports' descriptors where all have one, else for short
- * times. It is offline for RCU while it sleeps, so that main never waits for it.
- */
-#define IDLE_SPINS 200
-#define IDLE_PAUSES 1000
-#define IDLE_PAUSE_LOOPS 32
-#define SLEEP_POLL_MS 200
-#define SLEEP_BLIND_NS 100000
 
 static struct rte_ring *ring_create(const char *what, unsigned int a, unsigned int b)
 {
@@ -55,26 +42,6 @@ static int rings_create(struct worker *w, unsigned int n_workers)
 	return 0;
 }
 
-/* The descriptors of the queues that this worker reads; drivers open them in queue order. */
-static void poll_fds_find(struct worker *w)
-{
-	w->can_poll = true;
-	for (uint16_t p = 0; p < w->dp->n_ports; p++) {
-		const struct port *port = &w->dp->ports[p];
-		int fds[PORT_QUEUES_MAX];
-		unsigned int n;
-
-		if (w->id >= port->n_rxq)
-			continue;
-		n = port_poll_fds(port->netdev_ifindex, fds, PORT_QUEUES_MAX);
-		if (n == 0 || n < port->n_rxq) {
-			w->can_poll = false;
-			continue;
-		}
-		w->poll_fds[w->n_poll_fds++] = fds[w->id];
-	}
-}
-
 struct worker *worker_create(struct dataplane *dp, uint16_t id)
 {
 	struct worker *w = aligned_alloc(64, RTE_ALIGN_CEIL(sizeof(*w), 64));
@@ -86,6 +53,7 @@ struct worker *worker_create(struct dataplane *dp, uint16_t id)
 	w->dp = dp;
 	w->id = id;
 	w->lcore = id + 1u;
+	w->idle.intr_fd = -1;
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	w->ctx = (struct worker_ctx){
 		.id = id,
@@ -103,11 +71,11 @@ struct worker *worker_create(struct dataplane *dp, uint16_t id)
 	w->ctx.sa_events = ring_create("sa-events", id, 0);
 	w->drop_memory = drop_memory_create();
 	if (w->wake_fd < 0 || !w->ctx.crypto || !w->ctx.sa_events || !w->drop_memory ||
-		rings_create(w, dp->n_workers) < 0 || pipeline_init(w) < 0) {
+		rings_create(w, dp->n_workers) < 0 || pipeline_init(w) < 0 ||
+		worker_idle_init(w) < 0) {
 		worker_destroy(w);
 		return NULL;
 	}
-	poll_fds_find(w);
 	return w;
 }
 
@@ -124,6 +92,7 @@ void worker_destroy(struct worker *w)
 {
 	if (!w)
 		return;
+	worker_idle_fini(w);
 	pipeline_fini(w);
 	ring_free(w->to_main, true);
 	ring_free(w->from_main, true);
@@ -290,56 +259,6 @@ static void others_wake(struct worker *w)
 	}
 }
 
-static bool rings_have_work(const struct worker *w)
-{
-	if (!rte_ring_empty(w->from_main))
-		return true;
-	for (unsigned int from = 0; from < w->dp->n_workers; from++) {
-		if (w->handoff[from] && !rte_ring_empty(w->handoff[from]))
-			return true;
-	}
-	return false;
-}
-
-static void sleep_until_work(struct worker *w)
-{
-	struct timespec blind = {.tv_nsec = SLEEP_BLIND_NS};
-	struct timespec long_wait = {.tv_nsec = SLEEP_POLL_MS * 1000000L};
-	struct pollfd fds[PORTS_MAX + 1];
-	nfds_t n = 0;
-	uint64_t count;
-
-	fds[n++] = (struct pollfd){.fd = w->wake_fd, .events = POLLIN};
-	for (; n <= w->n_poll_fds; n++)
-		fds[n] = (struct pollfd){.fd = w->poll_fds[n - 1], .events = POLLIN};
-	atomic_store(&w->is_asleep, true);
-	atomic_thread_fence(memory_order_seq_cst);
-	if (!rings_have_work(w) && !atomic_load(&w->dp->stop)) {
-		rte_rcu_qsbr_thread_offline(w->dp->qsbr, w->id);
-		ppoll(fds, n, w->can_poll ? &long_wait : &blind, NULL);
-		rte_rcu_qsbr_thread_online(w->dp->qsbr, w->id);
-		w->sleeps++;
-	}
-	if (!atomic_exchange(&w->is_asleep, false)) {
-		if (read(w->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-			return;
-	}
-}
-
-static void idle(struct worker *w)
-{
-	w->n_idle++;
-	if (atomic_load_explicit(&w->dp->is_spinning, memory_order_relaxed) ||
-		w->n_idle < IDLE_SPINS) {
-		rte_pause();
-	} else if (w->n_idle < IDLE_PAUSES) {
-		for (int i = 0; i < IDLE_PAUSE_LOOPS; i++)
-			rte_pause();
-	} else {
-		sleep_until_work(w);
-	}
-}
-
 static void clock_update(struct worker *w)
 {
 	struct timespec ts;
@@ -380,9 +299,9 @@ int worker_run(void *worker)
 	rte_rcu_qsbr_thread_online(w->dp->qsbr, w->id);
 	while (!atomic_load_explicit(&w->dp->stop, memory_order_relaxed)) {
 		if (worker_turn(w))
-			w->n_idle = 0;
+			worker_idle_end(&w->idle);
 		else
-			idle(w);
+			worker_idle_wait(w);
 	}
 	rte_rcu_qsbr_thread_offline(w->dp->qsbr, w->id);
 	rte_rcu_qsbr_thread_unregister(w->dp->qsbr, w->id);

@@ -10,6 +10,7 @@
 #include "dataplane/parse.h"
 #include "dataplane/port.h"
 #include "dataplane/worker_ctx.h"
+#include "dataplane/worker_idle.h"
 
 struct rte_ring;
 struct rte_rcu_qsbr;
@@ -72,10 +73,7 @@ struct worker {
 	struct rte_ring *handoff[WORKERS_MAX]; /* [from]: packets for this worker */
 	int wake_fd;                           /* eventfd on which it sleeps */
 	_Atomic bool is_asleep;
-	bool can_poll; /* every port of it has a descriptor to sleep on */
-	uint16_t n_poll_fds;
-	int poll_fds[PORTS_MAX];
-	uint32_t n_idle;
+	struct worker_idle idle;
 	uint64_t next_second_tsc;
 	struct burst burst, aside; /* the burst at work; packets that others handed over */
 	struct rte_mbuf *tx[PORTS_MAX][BURST_MAX];
