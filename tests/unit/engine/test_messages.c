@@ -170,6 +170,53 @@ static void test_delete_shapes(void **state)
 	talk_end(t);
 }
 
+/* Field case B41: the Delete of the IKE SA is the last of several in one message. */
+static void test_delete_of_all_at_once(void **state)
+{
+	struct talk *t = talk_start(7);
+	uint8_t payloads[32] = {42, 0, 0, 12, 3, 4, 0, 1, 0, 0, 0, 0, 42, 0, 0, 12, 3, 4, 0, 1, 9,
+		9, 9, 9, 0, 0, 0, 8, 1, 0, 0, 0};
+	const struct ike_message *m;
+
+	(void)state;
+	put_u32(payloads + 8, t->sim->node[0].engine->sas->children->spi_out);
+	m = ask(t, IKE_EXCHANGE_INFORMATIONAL, IKE_PAYLOAD_DELETE, payloads, sizeof(payloads));
+	assert_int_equal(m->n_payloads, 1); /* SK alone */
+	assert_int_equal(sim_count(&t->sim->node[0]).sas, 0);
+	assert_int_equal(sim_count(&t->sim->node[0]).esp_in, 0);
+	talk_end(t);
+}
+
+/* RFC 7296 1.4.1, field case B41: both delete one pair at once: our answer does not name it again.
+ */
+static void test_deletes_cross(void **state)
+{
+	struct talk *t = talk_start(8);
+	struct child_sa *child = t->sim->node[0].engine->sas->children;
+	uint8_t payload[12] = {0, 0, 0, 12, 3, 4, 0, 1};
+	struct ike_input hard = {.type = IKE_IN_SA_STATE};
+	const struct ike_message *m;
+
+	(void)state;
+	put_u32(payload + 8, child->spi_out);
+	hard.event.sa_state = (struct ipc_sa_state){
+		.handle = child->handle_out, .generation = 1, .why = IPC_SA_WHY_HARD};
+	t->answer_len = 0;
+	sim_input(&t->sim->node[0], &hard);
+	assert_int_equal(t->sim->node[0].engine->sas->request.type, IKE_TASK_DELETE_CHILD);
+	assert_true(t->answer_len > 0);
+	m = ask(t, IKE_EXCHANGE_INFORMATIONAL, IKE_PAYLOAD_DELETE, payload, sizeof(payload));
+	assert_true(ike_header_is_response(&m->hdr));
+	assert_null(ike_message_next(m, NULL, IKE_PAYLOAD_DELETE));
+	assert_int_equal(sim_count(&t->sim->node[0]).sas, 1);
+	assert_int_equal(sim_count(&t->sim->node[0]).children, 0);
+	/* b has nothing of it any more either, and a's request is still answered. */
+	t->sim->filter = NULL;
+	sim_run(t->sim, 10000);
+	assert_int_equal(t->sim->node[0].engine->sas->request.type, IKE_TASK_NONE);
+	talk_end(t);
+}
+
 /* RFC 7296 2.21.2, 2.21.3: what a peer reports in a request of its own, and what becomes of the SA.
  */
 static void test_reported_errors(void **state)
@@ -206,42 +253,92 @@ static void test_reported_errors(void **state)
 	}
 }
 
+/* A CREATE_CHILD_SA request of b with the payloads of `order`, one letter each. */
+static const struct ike_message *ask_rekey(struct talk *t, const char *order, uint32_t spi)
+{
+	struct ike_engine *b = t->sim->node[1].engine;
+	struct ike_builder *build = ike_builder_begin(b);
+	const struct ike_policy *policy = b->sas->policy;
+	const struct ts_pair *pair = &b->sas->children->pairs[0];
+	struct ike_offer offer;
+	struct ike_ts_list tsi = {0}, tsr = {0};
+	uint8_t nonce[32] = {7}, copy[2048];
+	size_t len;
+
+	assert_true(ike_ts_list_add(&tsi, &pair->local) && ike_ts_list_add(&tsr, &pair->remote));
+	assert_int_equal(ike_offer_build(policy->child_proposals, policy->n_child_proposals,
+				 IKE_SUITE_CHILD, 4, 0x55555555, &offer),
+		0);
+	for (; *order; order++)
+		switch (*order) {
+		case 'C':
+			ike_put_cp(build, IKE_CFG_REQUEST, NULL, 0);
+			break;
+		case 'S':
+			ike_put_sa(build, &offer);
+			break;
+		case 'N':
+			ike_put_nonce(build, nonce, sizeof(nonce));
+			break;
+		case 'I':
+			ike_put_ts(build, IKE_PAYLOAD_TSI, &tsi);
+			break;
+		case 'R':
+			ike_put_ts(build, IKE_PAYLOAD_TSR, &tsr);
+			break;
+		case 'r':
+			ike_put_notify_spi(build, IKE_N_REKEY_SA, IKE_PROTO_ESP, spi, NULL, 0);
+			break;
+		case 't':
+			ike_put_notify(build, IKE_N_ESP_TFC_PADDING_NOT_SUPPORTED, NULL, 0);
+			break;
+		case 'u':
+			ike_put_notify(build, 40960, "abc", 3);
+			break;
+		default:
+			ike_put_vendor(build, "somebody", 8);
+			break;
+		}
+	assert_int_equal(ike_builder_finish(build, &len), 0);
+	assert_true(len <= sizeof(copy));
+	memcpy(copy, b->scratch, len);
+	return ask(t, IKE_EXCHANGE_CREATE_CHILD_SA, build->first_payload, copy, len);
+}
+
 /* RFC 7296 2.25: rekey of a child that is not there; the notify names what was asked for. */
 static void test_rekey_unknown(void **state)
 {
 	struct talk *t = talk_start(3);
-	struct ike_engine *b = t->sim->node[1].engine;
-	struct ike_builder *build = ike_builder_begin(b);
-	const struct ike_policy *policy = b->sas->policy;
-	struct ike_offer offer;
-	struct ike_ts_list ts = {0};
-	uint8_t nonce[32] = {7}, copy[2048];
-	size_t len;
-
-	(void)state;
-	assert_true(ike_ts_list_add(&ts, &b->sas->children->pairs[0].local));
-	assert_int_equal(ike_offer_build(policy->child_proposals, policy->n_child_proposals,
-				 IKE_SUITE_CHILD, 4, 0x55555555, &offer),
-		0);
-	/* Field case B39: REKEY_SA behind the others, an unknown notify, a CP. */
-	ike_put_cp(build, IKE_CFG_REQUEST, NULL, 0);
-	ike_put_sa(build, &offer);
-	ike_put_nonce(build, nonce, sizeof(nonce));
-	ike_put_notify(build, 40960, NULL, 0);
-	ike_put_notify_spi(build, IKE_N_REKEY_SA, IKE_PROTO_ESP, 0xdeadbeef, NULL, 0);
-	ike_put_ts(build, IKE_PAYLOAD_TSI, &ts);
-	ike_put_ts(build, IKE_PAYLOAD_TSR, &ts);
-	assert_int_equal(ike_builder_finish(build, &len), 0);
-	assert_true(len <= sizeof(copy));
-	memcpy(copy, b->scratch, len);
-	const struct ike_message *m = ask(
-		t, IKE_EXCHANGE_CREATE_CHILD_SA, build->first_payload, copy, len);
+	const struct ike_message *m = ask_rekey(t, "CSNurIR", 0xdeadbeef);
 	const struct ike_notify *n = ike_message_notify(m, IKE_N_CHILD_SA_NOT_FOUND);
 
+	(void)state;
 	assert_non_null(n);
 	assert_int_equal(ike_notify_spi(n), 0xdeadbeef);
 	assert_int_equal(sim_count(&t->sim->node[0]).children, 1);
 	talk_end(t);
+}
+
+/* RFC 7296 C.4, field case B39: a rekey is one wherever its notify stands, and whatever else is
+ * there that nobody needs. */
+static void test_rekey_in_any_order(void **state)
+{
+	static const char *const orders[] = {
+		"rSNIR", "CturSNIR", "SNrvIRu", "RINtSvrC", "utrtuSNIRuv", "vCSNIRr"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+		struct talk *t = talk_start(40 + i);
+		const struct child_sa *old = t->sim->node[0].engine->sas->children;
+		uint32_t spi = t->sim->node[1].engine->sas->children->spi_in;
+		const struct ike_message *m = ask_rekey(t, orders[i], spi);
+
+		if (ike_message_error(m) || !m->sa || !m->tsi || !m->tsr || !m->nonce)
+			fail_msg("%s", orders[i]);
+		assert_int_equal(old->state, CHILD_REKEYED);
+		assert_int_equal(sim_count(&t->sim->node[0]).esp_in, 2);
+		talk_end(t);
+	}
 }
 
 /* RFC 7296 2.3: a request beyond the window is not answered, a repeat is, with the same bytes. */
@@ -381,8 +478,11 @@ int main(void)
 		cmocka_unit_test(test_empty_offer),
 		cmocka_unit_test(test_malformed_answers),
 		cmocka_unit_test(test_delete_shapes),
+		cmocka_unit_test(test_delete_of_all_at_once),
+		cmocka_unit_test(test_deletes_cross),
 		cmocka_unit_test(test_reported_errors),
 		cmocka_unit_test(test_rekey_unknown),
+		cmocka_unit_test(test_rekey_in_any_order),
 		cmocka_unit_test(test_window),
 	};
 
