@@ -170,6 +170,7 @@ static void push(struct ike_engine *engine, struct flow_pair *pair)
 
 void flows_push(struct ike_engine *engine)
 {
+	engine->flows.is_paused = false;
 	for (struct flow_pair *pair = engine->flows.policy_flows.first; pair; pair = pair->next)
 		push(engine, pair);
 	if (engine->flows.deny_v6)
@@ -186,6 +187,12 @@ void flows_unload(struct ike_engine *engine)
 	unload_list(engine, &engine->flows.sa_flows);
 }
 
+void flows_pause(struct ike_engine *engine)
+{
+	flows_unload(engine);
+	engine->flows.is_paused = true;
+}
+
 static void mark_unloaded(struct flow_pair *pair)
 {
 	pair->is_loaded = false;
@@ -200,6 +207,7 @@ void flows_mark_unloaded(struct ike_engine *engine)
 		mark_unloaded(engine->flows.deny_v6);
 	for (struct flow_pair *pair = engine->flows.sa_flows.first; pair; pair = pair->next)
 		mark_unloaded(pair);
+	engine->flows.is_paused = true;
 }
 
 void flows_forget(struct ike_engine *engine)
@@ -391,6 +399,9 @@ static void bind_pair(struct ike_engine *engine, struct child_sa *child, const s
 
 void flows_bind_child(struct ike_engine *engine, struct child_sa *child)
 {
+	/* Fail closed: with the first tunnel all flows are in force again, also the deny. */
+	if (engine->flows.is_paused)
+		flows_push(engine);
 	for (size_t i = 0; i < child->n_pairs; i++)
 		if (!is_inside_another(child, i))
 			bind_pair(engine, child, &child->pairs[i]);

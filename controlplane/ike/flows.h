@@ -46,6 +46,7 @@ struct flow_table {
 	struct flow_list policy_flows; /* in the order of the file */
 	struct flow_list sa_flows;     /* in the order of their making */
 	struct flow_pair *deny_v6;     /* `out from ::/0 to ::/0 type deny`, NULL if not there */
+	bool is_paused;                /* flows_pause, flows_mark_unloaded */
 	struct handle_map by_handle;   /* of the outbound flow */
 	struct multi_map by_tunnel;    /* of both lists, those that serve one */
 	struct multi_map by_selectors; /* of both lists */
@@ -57,9 +58,11 @@ void flows_reload(struct ike_engine *engine);
 void flows_push(struct ike_engine *engine);
 /* Takes all out of espd, they stay in memory: decouple. */
 void flows_unload(struct ike_engine *engine);
-/* espd has emptied all by itself. */
+/* The same, until the first child is bound again: `reset sa`. */
+void flows_pause(struct ike_engine *engine);
+/* espd has emptied all by itself: likewise until the first child. */
 void flows_mark_unloaded(struct ike_engine *engine);
-/* Takes policy flows out and SA flows away: clean stop, `reset sa`. */
+/* Takes policy flows out and SA flows away: clean stop. */
 void flows_forget(struct ike_engine *engine);
 void flows_fini(struct ike_engine *engine);
 

@@ -184,7 +184,7 @@ void reset_input(struct ike_engine *engine, const struct ike_reset *reset)
 	case IKE_RESET_SA:
 		delete_sas(engine, NULL, "reset sa control message");
 		held_delete_all(engine);
-		flows_unload(engine);
+		flows_pause(engine);
 		/* Time enough for `ikectl reset sa` and a stop (the FAQ's way to end). */
 		initiate_all_active(engine, ACTIVE_RETRY_MS);
 		break;

@@ -427,6 +427,40 @@ static void test_reset_and_stop(void **state)
 	sim_destroy(sim);
 }
 
+/* `ikectl reset sa` and `ipsecctl -F` leave nothing; with the first tunnel that comes back all
+ * flows do, the deny too, and those of policies without one. */
+static void flows_come_back(bool is_flush)
+{
+	struct sim *sim = up(25,
+		A(PSK) "ikev2 'other' passive esp from 10.0.7.0/24 to 10.0.8.0/24 local 192.0.2.1 "
+		       "peer 203.0.113.77" PSK,
+		B(PSK));
+
+	assert_int_equal(sim_count(&sim->node[0]).flows, 5);
+	if (is_flush) {
+		sim_espd_restart(&sim->node[0], false);
+		sim->node[0].espd.is_ready = true;
+		sim_simple(&sim->node[0], IKE_IN_FLUSHED);
+	} else {
+		sim_input(&sim->node[0],
+			&(struct ike_input){.type = IKE_IN_RESET, .reset = {.what = IKE_RESET_SA}});
+	}
+	sim_run(sim, 500);
+	assert_int_equal(sim_count(&sim->node[0]).sas + sim_count(&sim->node[0]).esp_in, 0);
+	assert_int_equal(sim_count(&sim->node[0]).flows, 0);
+	sim_run(sim, 10000);
+	sim_check_tunnel(sim, 1, 1);
+	assert_int_equal(sim_count(&sim->node[0]).flows, 5);
+	sim_destroy(sim);
+}
+
+static void test_flows_come_back(void **state)
+{
+	(void)state;
+	flows_come_back(false);
+	flows_come_back(true);
+}
+
 /* RFC 7296 2.4: a dead peer is noticed, first by an unanswered flow, or by silence. */
 static void test_dead_peer(void **state)
 {
@@ -627,6 +661,7 @@ int main(void)
 		cmocka_unit_test(test_engine_restart),
 		cmocka_unit_test(test_peer_comes_back),
 		cmocka_unit_test(test_reset_and_stop),
+		cmocka_unit_test(test_flows_come_back),
 		cmocka_unit_test(test_dead_peer),
 		cmocka_unit_test(test_decouple),
 		cmocka_unit_test(test_reload),
