@@ -111,6 +111,7 @@ static int load_file(struct ipsecctl_options *o)
 
 	conf_diags_init(&diags);
 	o->conf.check_permissions = strcmp(o->file, "-") != 0;
+	o->conf.show_macros = o->verbose > 0 ? stdout : NULL;
 	int rc = ipsec_conf_parse(o->file, &o->conf, &config, &diags);
 	if (rc == 0 && !o->no_load)
 		rc = ipsec_conf_check_loadable(config, &diags);

@@ -130,8 +130,12 @@ static int run_open(struct run *run, const char *socket_path)
 
 	run->socket = socket_path;
 	if (fd < 0) {
+		bool is_away = fd == -IPC_ERR_SYS && (errno == ENOENT || errno == ECONNREFUSED);
+
 		fprintf(stderr, "ipsecctl: %s: %s\n", socket_path,
-			fd == -IPC_ERR_SYS ? strerror(errno) : ipc_strerror(fd));
+			is_away              ? "penstock-espd is not running"
+			: fd == -IPC_ERR_SYS ? strerror(errno)
+					     : ipc_strerror(fd));
 		return -1;
 	}
 	if (ipc_client_create(&run->client, &config) < 0)

@@ -238,6 +238,11 @@ static void macro_define(struct conf_lexer *lx, const struct conf_string *name)
 			return;
 		}
 	macro_set(lx, name->text, text_str(&t), false);
+	if (lx->options->show_macros) {
+		fprintf(lx->options->show_macros, "%s = ", name->text);
+		conf_print_quoted(lx->options->show_macros, macro_find(lx, name->text)->value);
+		fputc('\n', lx->options->show_macros);
+	}
 }
 
 static void include_file(struct conf_lexer *lx, const struct conf_string *word)

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "shared/addr.h"
 
@@ -36,6 +37,8 @@ struct conf_options {
 	bool check_permissions;
 	const struct conf_macro *macros;
 	size_t n_macros;
+	FILE *show_macros; /* each definition, as name = "value" with the value in force; NULL: no
+			    */
 	const struct conf_resolver *resolver; /* NULL: conf_resolver_system */
 	/* If not NULL, this is read instead of the file, whose path is only named in messages. */
 	const char *text;

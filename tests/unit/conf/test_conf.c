@@ -11,6 +11,7 @@
 #include "controlplane/conf/iked_conf.h"
 #include "controlplane/conf/ipsec_conf.h"
 #include "dataplane/espd_conf.h"
+#include "tests/unit/conf/same_config.h"
 
 /* The three languages: what is refused and where, what is printed, and that print and parse agree.
  */
@@ -113,6 +114,7 @@ static const struct bad_row bad[] = {
 	{IKED, P "childsa auth none", "1:69: none not a valid transform for auth in childsa"},
 	{IKED, P "ikesa esn", "1:62: cannot use ESN with ikesa."},
 	{IKED, P "ikesa group none", "1:68: IKE group can not be \"none\"."},
+	/* Field case B05. */
 	{IKED, P "ikesa enc aes-256-gcm auth hmac-sha2-256",
 		"1:56: authentication is implicit for"},
 	{IKED, P "childsa enc aes-256-gcm enc aes-256", "1:56: cannot mix encryption transforms"},
@@ -129,6 +131,11 @@ static const struct bad_row bad[] = {
 	{IKED, P "tag $x", "1:60: macro 'x' not defined"},
 	{IKED, "m = \"nil\"\n" P "rsa config $m 10.0.0.1", "2:67: unknown option 'nil', expected"},
 	{IKED, P "psk \"abc", "1:60: the string is not closed"},
+	/* Field case B03. */
+	{IKED, "ikev2 a \\\t\n from any to any peer any", "1:10: blank after the backslash"},
+	{IKED, "set passive\n" P "\\ \n psk x", "2:57: blank after the backslash"},
+	{IKED, "set passive\r\nset nil\r\n", "2:5: unexpected 'nil', expected"},
+	{IKED, P "\\\r\n\tpsk x \\\r\n\tnil\r\n", "3:2: unexpected 'nil', expected"},
 	{IKED, "ikev2 a \\ \n from any to any peer any", "1:10: blank after the backslash"},
 	{IKED, "set nil", "1:5: unexpected 'nil', expected"},
 	{IKED, "set dpd_check_interval -1", "1:24: dpd_check_interval -1, expected"},
@@ -227,6 +234,7 @@ struct good_row {
 };
 
 static const struct good_row good[] = {
+	/* Field case B01; the whole kind is in warns_of_names_near_keywords. */
 	{IKED, "ikev2 aktive from any to 10.2.0.0/24 peer 192.0.2.2 psk \"abc\"",
 		"ikev2 \"aktive\" passive tunnel esp from 0.0.0.0/0 to 10.2.0.0/24 local any peer "
 		"192.0.2.2 ",
@@ -244,6 +252,15 @@ static const struct good_row good[] = {
 	{IKED, P "psk abc", "lifetime 10800 bytes 4294967296 psk 0x616263\n", ""},
 	{IKED, P "psk file \"/nonexistent/key\"", " psk file \"/nonexistent/key\"\n",
 		"f:1:65: warning: /nonexistent/key: No such file or directory: SAs of policy 'a' "},
+	{IKED, P "\\\r\n\tpsk\tx \\\r\n\ttag y\r\n", " psk 0x78 tag \"y\"\n", ""}, /* B03 */
+	{IKED, "ikev2\ta\tfrom\tany to any\tpeer 192.0.2.2\tpsk x", " psk 0x78\n", ""},
+	/* Field case B05: two proposals, the AEAD one without an integrity algorithm. */
+	{IKED, P "ikesa enc aes-256-gcm ikesa enc aes-256 auth hmac-sha2-256 psk x",
+		" ikesa enc aes-256-gcm prf hmac-sha2-256 prf hmac-sha2-384 prf hmac-sha2-512 "
+		"group "
+		"curve25519 group ecp521 group ecp384 group ecp256 group modp4096 group modp3072 "
+		"group modp2048 ikesa enc aes-256 prf ",
+		""},
 	{IKED, "set active\r\nset nomobike\r\n", "set nomobike\n", ""},
 	{IKED, "set fragmentation", "set fragmentation\nset nomobike\n", ""},
 	{IKED, "set nofragmentation", "set nofragmentation\nset nomobike\n", ""},
@@ -280,6 +297,24 @@ static const struct good_row good[] = {
 		""},
 };
 
+/* The language is read twice: as it was written and as it is printed; both mean the same. */
+static void check_means_the_same(const char *text, size_t len, const char *printed)
+{
+	struct conf_options o = {.resolver = &resolver, .text = text, .text_len = len};
+	struct ike_config *a, *b;
+	struct conf_diags d;
+
+	conf_diags_init(&d);
+	assert_int_equal(iked_conf_parse("a", &o, &a, &d), 0);
+	o.text = printed;
+	o.text_len = strlen(printed);
+	assert_int_equal(iked_conf_parse("b", &o, &b, &d), 0);
+	same_config(a, b, SAME_SECRETS);
+	iked_conf_free(a);
+	iked_conf_free(b);
+	conf_diags_fini(&d);
+}
+
 /* Printed text parses, and prints as itself. */
 static void check_fixpoint(enum language lang, const char *printed)
 {
@@ -306,21 +341,184 @@ static void prints_what_it_read(void **state)
 			fail_msg("%s\nsaid: %s\nprinted: %s", good[i].text, said,
 				printed ? printed : "-");
 		check_fixpoint(good[i].lang, printed);
+		if (good[i].lang == IKED)
+			check_means_the_same(good[i].text, strlen(good[i].text), printed);
 		free(printed);
 		free(said);
 	}
 }
 
-static const char *const faq[] = {"server1", "server2", "server1-warning", "server2-warning",
-	"responder-rsa", "roadwarrior", "responder-eap", "responder-x509", "responder-windows"};
+/* Field case B01: a mistyped keyword becomes the policy's name, and a gateway waits for ever. */
+static const struct {
+	const char *name, *near; /* NULL: no doubt */
+} names[] = {
+	{"aktive", "active"},
+	{"activ", "active"},
+	{"acitve", "active"},
+	{"pasive", "passive"},
+	{"passiv", "passive"},
+	{"quik", "quick"},
+	{"skp", "skip"},
+	{"defualt", "default"},
+	{"tunel", "tunnel"},
+	{"tranzport", "transport"},
+	{"epsp", "esp"},
+	{"esq", "esp"},
+	{"inet4", "inet"},
+	{"ipcom", "ipcomp"},
+	{"nat", "natt"},
+	{"porto", "proto"},
+	{"frrom", "from"},
+	{"east", NULL},
+	{"west", NULL},
+	{"office", NULL},
+	{"server1_rsa", NULL},
+	{"roadwarrior", NULL},
+	{"home", NULL},
+	{"vpn", NULL},
+	{"a", NULL},
+	{"gw1", NULL},
+};
 
+static void warns_of_names_near_keywords(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(names) / sizeof(names[0]); i++) {
+		bool is_quoted = i % 2;
+		const char *name = names[i / 2].name, *near = names[i / 2].near;
+		char text[256], want[128] = "", *said, *printed;
+
+		snprintf(text, sizeof(text),
+			"\nikev2 %s%s%s from 10.1.0.0/24 to 10.2.0.0/24 peer 192.0.2.2 psk x",
+			is_quoted ? "'" : "", name, is_quoted ? "'" : "");
+		if (near && !is_quoted)
+			snprintf(want, sizeof(want),
+				"f:2:7: warning: '%s' is taken as the policy's name, is '%s' "
+				"meant?",
+				name, near);
+		printed = parse(IKED, "f", text, strlen(text), true, &said);
+		assert_non_null(printed);
+		if (strncmp(said, want, strlen(want)) != 0 || (!want[0] && said[0]))
+			fail_msg("%s: %s", text, said);
+		free(printed);
+		free(said);
+	}
+}
+
+/* One choice of each slot makes a policy; the grammar's order is fixed. */
+enum { CHOICES = 9 };
+
+static const char *const slots[][CHOICES] = {
+	{"ikev2", "ikev2 'x y'", "ikev2 gw1", "ikev2 \"say \\\"hi\\\"\""},
+	{"", "quick", "skip", "default"},
+	{"", "passive", "active"},
+	{"", "", "", "ipcomp"},
+	{"", "tunnel", "transport"},
+	{"", "natt"},
+	{"", "esp", "ah"},
+	{"", "inet"},
+	{"", "proto udp", "proto { tcp, udp, 47 }", "proto 255"},
+	{"", "", "rdomain 7"},
+	{"from 10.0.1.0/24 to 10.0.2.0/24", "from any to any", "from any to dynamic",
+		"from 10.0.1.1 (10.9.9.0/24) to 10.0.2.0/24, from 10.3.0.0/16 to any",
+		"from 10.0.1.1 port 80 to 10.0.2.1 port 4000", "to 10.0.2.1 from 0.0.0.0/0",
+		"from fd00:1::/64 to fd00:2::1", "from fd00:1::/64 to any from 10.0.0.1 to any"},
+	{"peer 192.0.2.1", "peer 192.0.2.1 local 198.51.100.1", "local 198.51.100.1 peer any",
+		"peer 192.0.2.0/24", "peer any", "local 2001:db8::1 peer 2001:db8::2", ""},
+	{"", "ikesa enc aes-256 enc aes-128 auth hmac-sha2-256 prf hmac-sha2-512 group grp14",
+		"ikesa enc aes-256-gcm group ecp256 ikesa enc 3des auth hmac-sha1 group modp1024",
+		"ikesa group curve25519 group ecp384", "ikesa prf hmac-sha2-384"},
+	{"", "childsa enc aes-128-gcm enc chacha20-poly1305 group none group curve25519 noesn",
+		"childsa auth hmac-sha2-512 enc aes-192-ctr esn", "childsa enc null auth hmac-sha1",
+		"childsa group modp2048 childsa enc blowfish auth hmac-md5"},
+	{"", "srcid a.example", "srcid 192.0.2.7 dstid b@c.example", "dstid '/C=DE/CN=x y'",
+		"srcid 'we\"ird one' dstid fd00::1", "dstid active.example", "srcid 'active'"},
+	{"", "ikelifetime 7200", "ikelifetime 2h lifetime 30m", "lifetime 0 bytes 64M",
+		"lifetime 3h bytes 0", "lifetime 90 bytes 3G"},
+	{"", "psk 'a \"b\" c'", "psk 0x00ff10", "rsa", "ecdsa384", "rfc7427", "eap \"mschap-v2\"",
+		"eap radius", "signature"},
+	{"", "config address 10.0.5.0/24 config name-server 10.0.0.1", "request address any",
+		"config netmask 255.255.0.0 config access-server fd00::7"},
+	{"", "", "iface em0"},
+	{"", "tag 'x-$id'", "tap enc3 tag \"y\""},
+};
+
+static const char *const globals[] = {"", "set passive\n", "set decouple\n",
+	"set dpd_check_interval 7\n", "set enforcesingleikesa\nset novendorid\n",
+	"set stickyaddress\nset mobike\nset nofragmentation\n", "set fragmentation\n",
+	"set ocsp \"http://o.example/\" tolerate 5m maxage 1h\nset cert_partial_chain\n",
+	"user 'a b' \"c'd\"\nuser e f\n",
+	"radius server 10.0.0.5 port 99 secret 's t'\nradius accounting max-tries 4\n"
+	"radius config inet name-server 311 28\nradius dae listen on 10.0.0.1\n"
+	"radius dae client 10.0.0.6 secret u\n"};
+
+/* What is printed means what was written, whatever was written. */
+static void random_rules_print_to_their_meaning(void **state)
+{
+	uint32_t seed = 7;
+	size_t n_read = 0;
+
+	(void)state;
+	for (unsigned int round = 0; round < 4000; round++) {
+		char text[2048], *said, *printed;
+		size_t len;
+
+		seed = seed * 1664525 + 1013904223;
+		len = (size_t)snprintf(text, sizeof(text), "%s",
+			globals[(seed >> 16) % (sizeof(globals) / sizeof(globals[0]))]);
+		for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+			size_t n = 0;
+
+			while (n < CHOICES && slots[i][n])
+				n++;
+			seed = seed * 1664525 + 1013904223;
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
+				slots[i][(seed >> 16) % n], (seed >> 8) % 9 ? " " : " \\\n\t");
+		}
+		printed = parse(IKED, "r", text, len, false, &said);
+		if (printed) {
+			n_read++;
+			check_fixpoint(IKED, printed);
+			check_means_the_same(text, len, printed);
+		} else if (strncmp(said, "r:", 2) != 0) {
+			fail_msg("%s\nsaid: %s", text, said);
+		}
+		free(printed);
+		free(said);
+	}
+	/* Many mix address families, or ports and no protocol: those are refused. */
+	assert_true(n_read > 800);
+}
+
+static const struct {
+	const char *file, *missing; /* what loading says first; NULL: it loads */
+} faq[] = {
+	{"server1", NULL},
+	{"server2", NULL},
+	{"server1-warning", NULL},
+	{"server2-warning", NULL},
+	{"roadwarrior", NULL},
+	{"responder-rsa", ":5:13: tag is not available"},
+	{"responder-eap", ":1:1: users are not available"},
+	{"responder-x509", ":5:9: config (address pools) is not available"},
+	{"responder-windows", ":1:1: users are not available"},
+};
+
+/* Every rule is read and printed; one whose feature is missing says so when it is loaded. */
 static void reads_every_rule_of_the_faq(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(faq) / sizeof(faq[0]); i++) {
-		char path[512], *said, *printed;
+		char path[512], want[600], *said, *printed;
 
-		snprintf(path, sizeof(path), "%s/faq-%s.conf", CONF_TEST_DATA, faq[i]);
+		snprintf(path, sizeof(path), "%s/faq-%s.conf", CONF_TEST_DATA, faq[i].file);
+		snprintf(want, sizeof(want), "%s%s", path, faq[i].missing ? faq[i].missing : "");
+		printed = parse(IKED, path, NULL, 0, true, &said);
+		if (!printed != !!faq[i].missing ||
+			(faq[i].missing && strncmp(said, want, strlen(want)) != 0))
+			fail_msg("%s: %s", path, said);
+		free(printed);
+		free(said);
 		printed = parse(IKED, path, NULL, 0, false, &said);
 		if (!printed)
 			fail_msg("%s", said);
@@ -364,8 +562,11 @@ static void survives_mutations(void **state)
 		if (memmem(text, len, "include", 7) || memmem(text, len, "file", 4))
 			continue;
 		printed = parse(lang, "m", text, len, false, &said);
-		if (printed)
+		if (printed) {
 			check_fixpoint(lang, printed);
+			if (lang == IKED)
+				check_means_the_same(text, len, printed);
+		}
 		free(printed);
 		free(said);
 	}
@@ -376,6 +577,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refuses_with_position),
 		cmocka_unit_test(prints_what_it_read),
+		cmocka_unit_test(warns_of_names_near_keywords),
+		cmocka_unit_test(random_rules_print_to_their_meaning),
 		cmocka_unit_test(reads_every_rule_of_the_faq),
 		cmocka_unit_test(survives_mutations),
 	};

@@ -76,6 +76,29 @@ static size_t one_interface(void *ctx, const char *name, struct ip_addr *out, si
 static const struct conf_resolver resolver = {.interface = one_interface};
 
 /* The printed form (NULL: refused) and what was said, both freed by the caller. */
+static char *read_ipsec(const char *path, struct conf_options *o, char **said)
+{
+	struct ipsec_config *c;
+	struct conf_diags d;
+	char *printed = NULL;
+	size_t size;
+	FILE *f;
+
+	o->resolver = &resolver;
+	conf_diags_init(&d);
+	if (ipsec_conf_parse(path, o, &c, &d) == 0) {
+		f = open_memstream(&printed, &size);
+		ipsec_conf_print(c, IPSEC_PRINT_KEYS, f);
+		fclose(f);
+	}
+	ipsec_conf_free(c);
+	f = open_memstream(said, &size);
+	conf_diags_print(&d, f);
+	fclose(f);
+	conf_diags_fini(&d);
+	return printed;
+}
+
 static char *read_iked(const char *path, struct conf_options *o, char **said)
 {
 	struct ike_config *c;
@@ -104,7 +127,12 @@ struct file_row {
 	mode_t main_mode, part_mode, key_mode;
 	const char *said;    /* after the directory and /; "" for nothing */
 	const char *printed; /* part of it; NULL: refused */
+	bool is_ipsec;
 };
+
+#define KEY16 "000102030405060708090a0b0c0d0e0f"
+#define KEY32 KEY16 KEY16
+#define ESP "esp from 192.0.2.1 to 192.0.2.2 spi 0x1000"
 
 static const struct file_row file_rows[] = {
 	{"set passive\n", NULL, NULL, 0600, 0, 0, "", "set passive\n"},
@@ -118,6 +146,13 @@ static const struct file_row file_rows[] = {
 		"part:2:6: unexpected 'nil', expected", NULL},
 	{"include \"part\"\nset nil\n", "set passive\n", NULL, 0600, 0600, 0,
 		"main:2:5: unexpected 'nil'", NULL},
+	/* Positions are physical: in the included file, also in a line that is continued. */
+	{"# x\ninclude \"part\"\n", "\n" P "\\\n \\\n  psk 0xabc\n", NULL, 0600, 0600, 0,
+		"part:4:7: a hexadecimal key", NULL},
+	{"m = nil\ninclude \"part\"\n", "set \\\n $m\n", NULL, 0600, 0600, 0,
+		"part:2:2: unexpected 'nil', expected", NULL},
+	{"include \"part\"\n" P "\\\n\ttagg x\n", P "psk x\n", NULL, 0600, 0600, 0,
+		"main:3:7: unexpected 'x', expected", NULL},
 	{"include \"part\"\n", "include \"part\"\n", NULL, 0600, 0600, 0, "part:1:1: ", NULL},
 	{P "psk file \"%s/key\"\n", NULL, "00ff\n", 0600, 0, 0600, "", " psk 0x00ff\n"},
 	{P "psk file \"%s/key\"\n", NULL, "00ff\n", 0600, 0, 0644, "main:1:65: ", NULL},
@@ -127,18 +162,43 @@ static const struct file_row file_rows[] = {
 		NULL},
 	{P "psk file \"%s/key\"\nset passive\n", NULL, NULL, 0600, 0, 0,
 		"main:1:65: warning: ", "set passive\n"},
+	{ESP " authkey file \"%s/key\" enckey " KEY16 "\n", NULL, KEY32 "\n", 0600, 0, 0600, "",
+		" auth hmac-sha2-256 enc aes \\\n\tauthkey 0x" KEY32 " \\\n\tenckey 0x" KEY16 "\n",
+		true},
+	{ESP " enc aes-256 authkey " KEY32 " enckey file \"%s/key\"\n", NULL, KEY32 "\n", 0600, 0,
+		0600, "", " enc aes-256 \\\n\tauthkey 0x" KEY32 " \\\n\tenckey 0x" KEY32 "\n",
+		true},
+	{ESP ":0x1001 authkey file \"%s/key:%s/part\" enckey " KEY16 ":" KEY16 "\n",
+		"ff" KEY16 "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", KEY32, 0600, 0600, 0600, "",
+		"spi 0x00001001 auth hmac-sha2-256 enc aes \\\n\tauthkey 0xff" KEY16, true},
+	{ESP ":0x1001 authkey file \"%s/key\" enckey " KEY16 ":" KEY16 "\n", NULL, KEY32, 0600, 0,
+		0600, "main:1:", NULL, true},
+	{ESP " authkey file \"%s/key\" enckey " KEY16 "\n", NULL, NULL, 0600, 0, 0, "main:1:", NULL,
+		true},
+	{ESP " authkey file \"%s/key\" enckey " KEY16 "\n", NULL, KEY32, 0600, 0, 0644,
+		"main:1:", NULL, true},
+	{ESP " authkey file \"%s/key\" enckey " KEY16 "\n", NULL, "0x" KEY32, 0600, 0, 0600, "",
+		"authkey 0x" KEY32, true},
+	{ESP " authkey file \"%s/key\" enckey " KEY16 "\n", NULL, KEY16, 0600, 0, 0600,
+		"main:1:", NULL, true},
+	{ESP " authkey file \"%s/key\" enckey " KEY16 "\n", NULL,
+		KEY32 KEY32 KEY32 KEY32 KEY32 KEY32 KEY32 KEY32 KEY32 KEY32 KEY32 KEY32 KEY32 KEY32
+			KEY32 KEY32 KEY32,
+		0600, 0, 0600, "main:1:", NULL, true},
 };
 
 static void row_check(struct dir *d, const struct file_row *r)
 {
 	struct conf_options o = {.check_permissions = true};
-	char path[128], text[512], want[512], *said, *printed, *at = strstr(r->main, "%s");
+	char path[128], text[512], want[512], *said, *printed;
+	FILE *whole = fmemopen(text, sizeof(text), "w");
 
-	if (at)
-		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - r->main), r->main, d->path,
-			at + 2);
-	else
-		snprintf(text, sizeof(text), "%s", r->main);
+	for (const char *at = r->main; *at; at++)
+		if (at[0] == '%' && at[1] == 's')
+			fputs(d->path, whole), at++;
+		else
+			fputc(*at, whole);
+	fclose(whole);
 	file_write(d, "main", text, r->main_mode);
 	if (r->part)
 		file_write(d, "part", r->part, r->part_mode);
@@ -150,7 +210,7 @@ static void row_check(struct dir *d, const struct file_row *r)
 		: r->said[0]      ? "/"
 				  : "",
 		r->said);
-	printed = read_iked(path, &o, &said);
+	printed = (r->is_ipsec ? read_ipsec : read_iked)(path, &o, &said);
 	if (r->said[0] == ':')
 		assert_non_null(strstr(said, r->said));
 	else if (strncmp(said, want, strlen(want)) != 0 || (!want[0] && said[0]))
