@@ -331,7 +331,8 @@ int auth_verify(EVP_PKEY *key, uint8_t method, struct bytes auth, struct bytes o
 		return rc;
 	if (used)
 		*used = (struct auth_scheme){method, alg.hash, alg.is_pss};
-	if (auth_key_kind(key) != alg.kind || !is_allowed(rules, method, &alg))
+	if (auth_key_kind(key) != alg.kind || !is_allowed(rules, method, &alg) ||
+		(rules->curve_bits && EVP_PKEY_get_bits(key) != rules->curve_bits))
 		return -IKE_WIRE_E_AUTH_ALG;
 	if (ec)
 		return verify_raw_ecdsa(ec, key, &alg, auth, octets);

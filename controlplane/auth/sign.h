@@ -39,6 +39,7 @@ struct auth_rules {
 	uint8_t method;          /* 9, 10, 11 or 14: only that one; 0: any */
 	uint32_t hashes;         /* AUTH_HASH_BIT set for method 14, ours */
 	bool allow_rsa_sha1;     /* method 1 (the policy says `rsa`) */
+	uint16_t curve_bits;     /* of the key to verify with, 256, 384, 521; 0: any */
 };
 
 /*

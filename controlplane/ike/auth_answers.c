@@ -308,9 +308,16 @@ static struct auth_rules rules_of(const struct ike_policy *policy)
 		rules.allow_rsa_sha1 = true;
 		break;
 	case IKE_AUTH_ECDSA256:
+		rules.kind = AUTH_KEY_ECDSA;
+		rules.curve_bits = 256;
+		break;
 	case IKE_AUTH_ECDSA384:
+		rules.kind = AUTH_KEY_ECDSA;
+		rules.curve_bits = 384;
+		break;
 	case IKE_AUTH_ECDSA521:
 		rules.kind = AUTH_KEY_ECDSA;
+		rules.curve_bits = 521;
 		break;
 	case IKE_AUTH_RFC7427:
 		rules.method = IKE_AUTHNUM_SIGNATURE;
@@ -339,6 +346,10 @@ static int verify_peer(struct ike_sa *sa, const struct ike_pubkey_answer *answer
 	int rc = auth_verify(key, m->auth->auth.method, m->auth->auth.data, octets, &rules, &used);
 
 	auth_scheme_str(&used, auth_key_kind(key), sa->auth_text);
+	if (rc == 0 && used.method == IKE_AUTHNUM_RSA_SHA1)
+		sa_log(sa, LOG_LVL_WARN,
+			"the peer signed with SHA1, which `rsa` in policy '%s' allows",
+			sa->policy->name);
 	hs->peer_used_pss = used.is_pss;
 	EVP_PKEY_free(key);
 	return rc;

@@ -344,6 +344,61 @@ static void test_responder_without_credential(void **state)
 	}
 }
 
+static struct sim *rsa_pair(const char *a, const char *b)
+{
+	struct sim *sim = sim_create(155, a, b);
+
+	sim_use_rsa(sim);
+	sim_start(sim);
+	while (!sim->node[0].engine->sas)
+		sim_run(sim, 1);
+	/* b announced no hashes: a must use what was there before them. */
+	sim->node[0].engine->sas->handshake->peer_hashes = 0;
+	sim_run(sim, 5000);
+	return sim;
+}
+
+/* RFC 7427 4, field case B22: SHA-1 only with a peer that knows nothing else, only where both
+ * policies say `rsa`, and never without a warning at either end. */
+static void test_sha1_only_by_name(void **state)
+{
+	struct sim *sim = rsa_pair(A("rsa\n"), B("rsa\n"));
+
+	(void)state;
+	sim_check_tunnel(sim, 1, 1);
+	assert_true(sim_logged(sim, "RSA_PKCS1 SHA2_256 (method 14)")); /* b's own */
+	assert_true(sim_logged(sim, "the peer announced no hashes: signing with SHA1"));
+	assert_true(sim_logged(sim, "the peer signed with SHA1, which `rsa` in policy 'b' allows"));
+	sim_destroy(sim);
+	sim = rsa_pair(A("rsa\n"), B("\n"));
+	assert_true(sim_logged(sim, "ikev2_msg_authverify failed"));
+	assert_int_equal(sim_count(&sim->node[1]).sas, 0);
+	sim_destroy(sim);
+	sim = rsa_pair(A("\n"), B("rsa\n"));
+	assert_true(sim_logged(sim, "no usable key for FQDN/server1.domain"));
+	assert_int_equal(sim_count(&sim->node[1]).sas, 0);
+	sim_destroy(sim);
+}
+
+/* `ecdsa384` and the like name the key: one on another curve is refused. */
+static void test_curve_by_name(void **state)
+{
+	struct sim *sim = sim_create(156, A("ecdsa256\n"), B("ecdsa256\n"));
+
+	(void)state;
+	sim_start(sim);
+	sim_run(sim, 5000);
+	sim_check_tunnel(sim, 1, 1);
+	sim_destroy(sim);
+	sim = sim_create(157, A("ecdsa384\n"), B("\n"));
+	sim_start(sim);
+	sim_run(sim, 5000);
+	assert_true(sim_logged(sim, "ikev2_msg_authverify failed: authentication failed for "
+				    "FQDN/server2.domain"));
+	assert_int_equal(sim_count(&sim->node[0]).sas + sim_count(&sim->node[1]).sas, 0);
+	sim_destroy(sim);
+}
+
 /* ---- rekeys that meet ----------------------------------------------------------------------- */
 
 struct loss {
@@ -478,6 +533,8 @@ int main(void)
 		cmocka_unit_test(test_ikev1),
 		cmocka_unit_test(test_bad_cookies),
 		cmocka_unit_test(test_responder_without_credential),
+		cmocka_unit_test(test_sha1_only_by_name),
+		cmocka_unit_test(test_curve_by_name),
 		cmocka_unit_test(test_rekeys_meet),
 		cmocka_unit_test(test_two_behind_one_nat),
 	};

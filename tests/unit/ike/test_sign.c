@@ -134,6 +134,21 @@ static void test_rules(void **state)
 	assert_int_equal(auth_verify(rsa, 14, a, octets, &only_512, NULL), -IKE_WIRE_E_AUTH_ALG);
 	assert_int_equal(auth_verify(rsa, 3, a, octets, &any, NULL), -IKE_WIRE_E_AUTH_ALG);
 	assert_int_equal(auth_verify(rsa, 13, a, octets, &any, NULL), -IKE_WIRE_E_AUTH_ALG);
+	/* The curve that a policy names, with either method. */
+	const struct auth_rules p384 = {
+		.hashes = AUTH_HASHES_DEFAULT, .kind = AUTH_KEY_ECDSA, .curve_bits = 384};
+	const struct auth_scheme by_curve[] = {{14, IKE_HASH_SHA2_256, false},
+		{9, IKE_HASH_SHA2_256, false}, {14, IKE_HASH_SHA2_384, false},
+		{10, IKE_HASH_SHA2_384, false}};
+
+	for (size_t i = 0; i < 4; i++) {
+		EVP_PKEY *key = keys->k[i < 2 ? KEY_P256 : KEY_P384];
+
+		assert_int_equal(auth_sign(key, &by_curve[i], octets, auth, sizeof(auth), &len), 0);
+		assert_int_equal(auth_verify(key, by_curve[i].method, (struct bytes){auth, len},
+					 octets, &p384, NULL),
+			i < 2 ? -IKE_WIRE_E_AUTH_ALG : 0);
+	}
 	assert_int_equal(auth_sign(rsa, &sha1, octets, auth, sizeof(auth), &len), 0);
 	assert_int_equal(auth_verify(rsa, 14, (struct bytes){auth, len}, octets, &any, NULL),
 		-IKE_WIRE_E_AUTH_ALG);
