@@ -113,6 +113,33 @@ def test_a_file_that_is_not_there_is_named_once(t):
     assert result.stdout.splitlines()[0] == "/nowhere: No such file or directory"
 
 
+def test_ipsecctl_says_what_it_loads(t):
+    """Macros and rules with -v; with -m what comes and goes."""
+    monitor = t.server1.start("monitor.log", "stdbuf", "-oL", program("penstockctl"), "ipsecctl", "-m")
+    rules = 'far = 10.0.9.0/24\nflow from 10.0.1.0/24 to $far peer 198.51.100.9 srcid "a b"\n'
+    t.server1.write("/etc/more.conf", rules, 0o600)
+    shown = ["flow esp out from 10.0.1.0/24 to 10.0.9.0/24 peer 198.51.100.9 srcid \"a b\" type require",
+             "flow esp in from 10.0.9.0/24 to 10.0.1.0/24 peer 198.51.100.9 srcid \"a b\" type require"]
+    assert ipsecctl(t.server1, "-nvf", "/etc/more.conf").stdout.splitlines() == ['far = "10.0.9.0/24"'] + shown
+    assert ipsecctl(t.server1, "-nvf", "/etc/more.conf", "-D", "far=10.0.8.0/24").stdout.splitlines() == [
+        'far = "10.0.8.0/24"'] + [line.replace("10.0.9", "10.0.8") for line in shown]
+    assert ipsecctl(t.server1, "-f", "/etc/more.conf").stdout == ""
+    wait_until("both come", lambda: t.server1.log("monitor.log").count("sadb_addflow: satype esp ") == 2)
+    ipsecctl(t.server1, "-d", "-f", "/etc/more.conf")
+    wait_until("both go", lambda: t.server1.log("monitor.log").count("sadb_delflow: satype esp ") == 2)
+    t.server1.stop(monitor)
+
+
+def test_decouple_and_couple(t):
+    """The FAQ's way to pause: nothing is left in the data plane, the IKE SA stays."""
+    assert t.two.ikectl("decouple").stdout == ""
+    wait_until("nothing loaded", lambda: ipsecctl(t.server2, "-sa").stdout == "FLOWS:\nNo flows\n\nSAD:\nNo entries\n")
+    assert t.two.is_established("FQDN/server1.domain")
+    assert t.two.ikectl("couple").stdout == ""
+    wait_until("the tunnel", lambda: reaches(t.site1, "10.0.2.24"), 20)
+    assert len(ipsecctl(t.server2, "-sf").stdout.splitlines()) == 3
+
+
 # ---- explain ----
 
 def explain(host, *words):

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from iked import FAQ_SERVER1, FAQ_SERVER2, Iked, exchange_keys
-from netns import FaqTopology, wait_until
+from netns import FaqTopology, program, wait_until
 
 PSK = 'ikev2 "site" {mode} esp from {a} to {b} local {local} peer {peer} {more} psk "mekmitasdigoat"\n'
 
@@ -171,6 +171,41 @@ def test_missing_public_key_is_named(pair):
     two.wait_established("FQDN/server1.domain")
 
 
+def test_a_secret_that_cannot_be_read(pair):
+    """Field case B07: that policy fails, waits, and says which; the daemon and the others go on."""
+    lost = ('ikev2 "lost" active esp from 10.0.2.0/24 to 10.0.8.0/24 local 198.51.100.1 peer 192.0.2.1 '
+            'psk file "/etc/iked/nowhere"\n')
+    one, two = pair(psk_rule(1), lost + psk_rule(2))
+    one.start()
+    two.start()
+    pids = two.pids()
+    assert re.search(r"/etc/iked\.conf:1:\d+: warning: /etc/iked/nowhere: No such file", two.log())
+    two.wait_established()
+    wait_until("the policy's name", lambda: re.search(r"no usable key for \S+ \(policy 'lost'\)", two.log()))
+    two.ikectl("reset", "all")
+    wait_until("both tried again", lambda: two.log().count("(policy 'lost')") >= 2 and two.is_established())
+    assert two.pids() == pids
+    # As responder: the peer hears AUTHENTICATION_FAILED, nothing stays.
+    two.stop()
+    one.configure(psk_rule(1).replace('psk "mekmitasdigoat"', 'psk file "/etc/iked/nowhere"'))
+    one.ikectl("reload")
+    two.configure(psk_rule(2))
+    two.start()
+    wait_until("the refusal", lambda: "authentication failed notification from peer" in two.log())
+    assert re.search(r"authentication failed|no usable key", one.log()) and not one.is_established()
+
+
+def test_a_host_name_without_a_domain_is_warned_of(pair):
+    one, _ = pair(FAQ_SERVER1, FAQ_SERVER2)
+    # In its own hosts file, so that no name server is asked.
+    said = one.host.run("unshare", "--uts", "--mount", "sh", "-c", (
+        "echo 127.0.1.1 plain > /run/hosts; mount --bind /run/hosts /etc/hosts; hostname plain;"
+        f"timeout -s TERM 5 {program('penstock-iked')} -dK"), check=False).stdout
+    assert "the host's name 'plain' has no domain" in said, said
+    one.start()
+    assert "has no domain" not in one.log()
+
+
 def test_reset_couple_and_mode(pair):
     one, two = faq_pair(pair)
     assert two.ikectl("reset", "sa").stdout == "reset request sent.\n"
@@ -188,6 +223,7 @@ def test_reset_couple_and_mode(pair):
 
 
 def test_reload(pair):
+    """Also field case B03: a file that cannot be read as it stands leaves policies and SAs alone."""
     one, two = faq_pair(pair)
     spis = one.sas()[0].split()[2:6]
     one.configure(FAQ_SERVER1 + "ikev2 oops from 10.0.1.0/24 to\n")
@@ -195,6 +231,14 @@ def test_reload(pair):
     assert answer.returncode == 1
     assert re.search(r"ikectl: /etc/iked\.conf:\d+:\d+: ", answer.stdout)
     assert one.sas()[0].split()[2:6] == spis
+    one.configure(FAQ_SERVER1.replace("esp \\\n", "esp \\ \n"))
+    answer = one.ikectl("reload", check=False)
+    assert answer.returncode == 1 and "/etc/iked.conf:1:" in answer.stdout and "blank after the backslash" in answer.stdout
+    assert one.sas()[0].split()[2:6] == spis
+    for text in (FAQ_SERVER1.replace("\n", "\r\n"), FAQ_SERVER1.rstrip("\n"), FAQ_SERVER1.replace("      ", "\t")):
+        one.configure(text)
+        assert one.ikectl("reload").returncode == 0
+        assert one.sas()[0].split()[2:6] == spis
     # A file whose feature is missing is refused with its line too.
     one.configure(FAQ_SERVER1.replace("rsa\n", "rsa tag \"VPN\"\n"), "/etc/other.conf")
     answer = one.ikectl("load", "/etc/other.conf", check=False)
@@ -224,7 +268,6 @@ def test_log_levels_and_monitor(pair):
 
 
 def one_monitor():
-    from netns import program
     return program("penstockctl"), "ikectl", "monitor"
 
 
@@ -282,7 +325,6 @@ def test_keys_that_differ_stop_the_start(pair):
 def test_a_second_daemon_is_refused(pair):
     one, _ = pair(FAQ_SERVER1, FAQ_SERVER2)
     one.start()
-    from netns import program
     second = one.host.run(program("penstock-iked"), "-dK", check=False)
     assert second.returncode == 1 and "another iked running" in second.stdout
     assert one.ikectl("show", "stats").returncode == 0
