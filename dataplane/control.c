@@ -9,6 +9,7 @@
 #include "ipc/manual_store.h"
 #include "ipc/server.h"
 #include "ipc/spi.h"
+#include "ipc/steer.h"
 
 struct control *control_create(const struct control_config *config)
 {
@@ -59,7 +60,7 @@ void control_destroy(struct control *c)
 	handle_map_destroy(c->sas);
 	handle_map_destroy(c->paths);
 	lease_table_destroy(c->leases);
-	control_held_stop(c);
+	control_held_stop(c, 0);
 	free(c);
 }
 
@@ -173,26 +174,12 @@ static void objects_remove(struct control *c, uint32_t owner, bool only_old)
 	}
 }
 
-static void punts_remove(struct control *c, uint32_t owner, bool only_old)
-{
-	unsigned int before = c->n_punts;
-
-	for (unsigned int i = 0; i < c->n_punts;) {
-		if (c->punts[i].owner == owner && (!only_old || c->punts[i].is_old))
-			c->punts[i] = c->punts[--c->n_punts];
-		else
-			i++;
-	}
-	if (c->n_punts != before)
-		c->ops->punt_changed(c->ops->ctx);
-}
-
 static uint32_t resync_end(struct control *c, uint32_t owner, uint64_t number)
 {
 	uint32_t n = spd_owner_sweep(c->cfg.dp->spd, owner);
 
 	objects_remove(c, owner, true);
-	punts_remove(c, owner, true);
+	control_punts_remove(c, owner, true);
 	c->flows_dirty = true;
 	c->n_resyncs++;
 	log_debug(c->cfg.log, "owner %u.%u: resync ended, %u flows swept", owner >> 16,
@@ -217,16 +204,6 @@ static void owner_note(void *ctx, const struct spd_flow_view *view)
 	struct owner_set *set = ctx;
 
 	owner_set_add(set, view->owner);
-}
-
-void owner_set_add(struct owner_set *set, uint32_t owner)
-{
-	for (unsigned int i = 0; i < set->n; i++) {
-		if (set->owner[i] == owner)
-			return;
-	}
-	if (set->n < OWNERS_KNOWN_MAX)
-		set->owner[set->n++] = owner;
 }
 
 static uint32_t flush(struct control *c, uint32_t owner, const struct ipc_flush *f)
@@ -276,29 +253,6 @@ static uint32_t spi_release(struct control *c, uint32_t owner, const struct ipc_
 	return IPC_OK;
 }
 
-static uint32_t punt_register(struct control *c, uint32_t owner, const struct ipc_punt_register *r)
-{
-	unsigned int i = 0;
-
-	while (i < c->n_punts && !(endpoint_equal(&c->punts[i].local, &r->local) &&
-					 (c->punts[i].owner == owner || c->punts[i].is_old)))
-		i++;
-	if (r->add && i == c->n_punts) {
-		if (i == PUNT_REGISTERED_MAX)
-			return IPC_E_FULL;
-		c->n_punts++;
-	}
-	if (r->add)
-		c->punts[i] = (struct punt_entry){
-			.owner = owner, .local = r->local, .is_nat_t = r->nat_t != 0};
-	else if (i == c->n_punts)
-		return IPC_E_NO_SUCH;
-	else
-		c->punts[i] = c->punts[--c->n_punts];
-	c->ops->punt_changed(c->ops->ctx);
-	return IPC_OK;
-}
-
 static uint32_t route_query(struct control *c, uint32_t owner, const struct ipc_route_query *q)
 {
 	struct ipc_route answer = {.token = q->token};
@@ -313,6 +267,16 @@ static uint32_t route_query(struct control *c, uint32_t owner, const struct ipc_
 	}
 	return c->ops->event(c->ops->ctx, owner, IPC_EVENT_ROUTE, &answer) == 0 ? IPC_OK
 										: IPC_E_BUSY;
+}
+
+static uint32_t steer(struct control *c, uint32_t owner, const struct ipc_steer *s)
+{
+	if (owner >> 16 != IPC_OWNER_ENGINE || !ipc_steer_is_valid(s) ||
+		(owner & 0xffff) >= s->n_engines)
+		return IPC_E_INVALID;
+	c->ops->steer(c->ops->ctx, s);
+	control_engines_move(c, s->n_engines);
+	return IPC_OK;
 }
 
 static uint32_t dispatch(
@@ -349,7 +313,7 @@ static uint32_t dispatch(
 	case IPC_CMD_SPI_RELEASE:
 		return spi_release(c, owner, body);
 	case IPC_CMD_PUNT_REGISTER:
-		return punt_register(c, owner, body);
+		return control_punt_register(c, owner, body);
 	case IPC_CMD_ROUTE_QUERY:
 		return route_query(c, owner, body);
 	case IPC_CMD_HELD_QUERY:
@@ -357,8 +321,7 @@ static uint32_t dispatch(
 	case IPC_CMD_FLUSH:
 		return flush(c, owner, body);
 	case IPC_CMD_STEER:
-		c->ops->steer(c->ops->ctx, body);
-		return IPC_OK;
+		return steer(c, owner, body);
 	default:
 		return IPC_E_INVALID;
 	}
@@ -405,34 +368,6 @@ void control_manual_restore(struct control *c, uint64_t now_ms)
 	c->is_restoring = false;
 }
 
-bool control_punt_find(const struct control *c, const struct ip_addr *local, uint16_t port,
-	uint32_t *owner, bool *is_nat_t)
-{
-	for (unsigned int i = 0; i < c->n_punts; i++) {
-		const struct punt_entry *p = &c->punts[i];
-
-		if (p->local.port != port ||
-			(p->local.addr.family && local && !addr_equal(&p->local.addr, local)))
-			continue;
-		*owner = p->owner;
-		*is_nat_t = p->is_nat_t;
-		return true;
-	}
-	return false;
-}
-
-unsigned int control_punts(
-	const struct control *c, struct endpoint *out, bool *is_nat_t, unsigned int cap)
-{
-	unsigned int n = 0;
-
-	for (; n < c->n_punts && n < cap; n++) {
-		out[n] = c->punts[n].local;
-		is_nat_t[n] = c->punts[n].is_nat_t;
-	}
-	return n;
-}
-
 void control_counts_get(const struct control *c, uint32_t owner, struct control_counts *out)
 {
 	struct path_obj *p;
@@ -472,52 +407,4 @@ void control_all_ready(struct control *c)
 	if (c->cfg.seq)
 		espd_seq_drop_unclaimed(c->cfg.seq);
 	lease_rest_end(c->leases, control_now_s(c));
-}
-
-void control_owner_attached(struct control *c, uint32_t owner, uint64_t now_ms)
-{
-	c->now_ms = now_ms;
-	owner_set_remove(&c->away, owner);
-}
-
-/*
- * SAs and flows of an engine that is gone stay, and so do its ports, if `punt` says so:
- * ESP in UDP comes by them, and a host that knows no IKE would answer the peers' with errors.
- */
-void control_owner_detached(struct control *c, uint32_t owner)
-{
-	for (unsigned int i = 0; i < c->n_punts; i++)
-		c->punts[i].is_old |= c->punts[i].owner == owner;
-	if (!c->cfg.keeps_punts)
-		punts_remove(c, owner, false);
-	if (c->held.is_active && c->held.owner == owner)
-		control_held_stop(c);
-	owner_set_add(&c->away, owner);
-}
-
-/* An owner that took everything out before it went, as at a clean stop, has no ports either. */
-void control_punts_second(struct control *c)
-{
-	for (unsigned int i = 0; i < c->n_punts; i++) {
-		uint32_t owner = c->punts[i].owner;
-		struct control_counts n;
-
-		if (!c->punts[i].is_old)
-			continue;
-		control_counts_get(c, owner, &n);
-		if (n.n_sa > 0 || n.n_flow > 0)
-			continue;
-		punts_remove(c, owner, true);
-		return; /* the rest in a second */
-	}
-}
-
-void owner_set_remove(struct owner_set *set, uint32_t owner)
-{
-	for (unsigned int i = 0; i < set->n; i++) {
-		if (set->owner[i] == owner) {
-			set->owner[i] = set->owner[--set->n];
-			return;
-		}
-	}
 }

@@ -95,7 +95,10 @@ void control_pmtu(struct control *c, uint32_t spi, const struct ip_addr *remote,
 /* Is (addr, port) registered for IKE, by whom, with RFC 3948's marker? */
 bool control_punt_find(const struct control *c, const struct ip_addr *local, uint16_t port,
 	uint32_t *owner, bool *is_nat_t);
-/* All of them, at most cap. */
+/* Did this owner register it? */
+bool control_punt_is_of(
+	const struct control *c, const struct ip_addr *local, uint16_t port, uint32_t owner);
+/* All of them, each once, at most cap. */
 unsigned int control_punts(
 	const struct control *c, struct endpoint *out, bool *is_nat_t, unsigned int cap);
 /* Every awaited owner's first resync has ended. */

@@ -24,20 +24,20 @@ static void held_fill(const struct sa_obj *sa, struct ipc_held *h)
 }
 
 /* False: no room now. */
-static bool held_sas(struct control *c)
+static bool held_sas(struct control *c, struct held_cursor *held)
 {
 	for (;;) {
-		size_t before = c->held.at;
-		struct sa_obj *sa = handle_map_next(c->sas, &c->held.at);
+		size_t before = held->at;
+		struct sa_obj *sa = handle_map_next(c->sas, &held->at);
 		struct ipc_held h;
 
 		if (!sa)
 			return true;
-		if (sa->owner != c->held.owner || !sa->hot || sa->is_deleting)
+		if (sa->owner != held->owner || !sa->hot || sa->is_deleting)
 			continue;
 		held_fill(sa, &h);
-		if (c->ops->event(c->ops->ctx, c->held.owner, IPC_EVENT_HELD, &h) < 0) {
-			c->held.at = before;
+		if (c->ops->event(c->ops->ctx, held->owner, IPC_EVENT_HELD, &h) < 0) {
+			held->at = before;
 			return false;
 		}
 	}
@@ -54,10 +54,15 @@ static uint64_t serving_sa(const struct control *c, const struct spd_flow_view *
 	return hot ? hot->cold->handle : 0;
 }
 
+struct held_note {
+	struct control *c;
+	struct held_cursor *held;
+};
+
 static void flow_note(void *ctx, const struct spd_flow_view *view)
 {
-	struct control *c = ctx;
-	struct held_cursor *held = &c->held;
+	struct held_note *note = ctx;
+	struct held_cursor *held = note->held;
 
 	if (view->owner != held->owner)
 		return;
@@ -76,7 +81,7 @@ static void flow_note(void *ctx, const struct spd_flow_view *view)
 
 	memset(h, 0, sizeof(*h));
 	h->flow = *view->flow;
-	h->sa = serving_sa(c, view);
+	h->sa = serving_sa(note->c, view);
 }
 
 static int flow_compare(const void *a, const void *b)
@@ -87,10 +92,8 @@ static int flow_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static bool held_flows(struct control *c)
+static bool held_flows(struct control *c, struct held_cursor *held)
 {
-	struct held_cursor *held = &c->held;
-
 	for (; held->at_flow < held->n_flows; held->at_flow++)
 		if (c->ops->event(c->ops->ctx, held->owner, IPC_EVENT_HELD_FLOW,
 			    &held->flows[held->at_flow]) < 0)
@@ -98,33 +101,61 @@ static bool held_flows(struct control *c)
 	return true;
 }
 
-/* The listing goes on as events find room. */
-void control_held_continue(struct control *c)
+static void cursor_free(struct held_cursor *held)
 {
-	if (!c->held.is_active || !held_sas(c) || !held_flows(c) ||
-		c->ops->event(c->ops->ctx, c->held.owner, IPC_EVENT_HELD_END, NULL) < 0)
-		return;
-	control_held_stop(c);
+	free(held->flows);
+	free(held);
 }
 
-void control_held_stop(struct control *c)
+/* The listings go on as events find room. */
+void control_held_continue(struct control *c)
 {
-	free(c->held.flows);
-	c->held = (struct held_cursor){0};
+	for (struct held_cursor **at = &c->held, *held; (held = *at) != NULL;) {
+		if (!held_sas(c, held) || !held_flows(c, held) ||
+			c->ops->event(c->ops->ctx, held->owner, IPC_EVENT_HELD_END, NULL) < 0) {
+			at = &held->next;
+			continue;
+		}
+		*at = held->next;
+		cursor_free(held);
+	}
+}
+
+void control_held_stop(struct control *c, uint32_t owner)
+{
+	for (struct held_cursor **at = &c->held, *held; (held = *at) != NULL;) {
+		if (owner && held->owner != owner) {
+			at = &held->next;
+			continue;
+		}
+		*at = held->next;
+		cursor_free(held);
+	}
 }
 
 uint32_t control_held_query(struct control *c, uint32_t owner)
 {
-	if (c->held.is_active)
-		return IPC_E_BUSY;
-	c->held = (struct held_cursor){.is_active = true, .owner = owner};
-	spd_each(c->cfg.dp->spd, flow_note, c);
-	if (c->held.no_memory) {
-		control_held_stop(c);
+	struct held_cursor *held;
+	struct held_note note = {.c = c};
+
+	for (held = c->held; held; held = held->next) {
+		if (held->owner == owner)
+			return IPC_E_BUSY;
+	}
+	held = calloc(1, sizeof(*held));
+	if (!held)
+		return IPC_E_FULL;
+	held->owner = owner;
+	note.held = held;
+	spd_each(c->cfg.dp->spd, flow_note, &note);
+	if (held->no_memory) {
+		cursor_free(held);
 		return IPC_E_FULL;
 	}
-	if (c->held.n_flows)
-		qsort(c->held.flows, c->held.n_flows, sizeof(*c->held.flows), flow_compare);
+	if (held->n_flows)
+		qsort(held->flows, held->n_flows, sizeof(*held->flows), flow_compare);
+	held->next = c->held;
+	c->held = held;
 	control_held_continue(c);
 	return IPC_OK;
 }

@@ -61,7 +61,8 @@ struct punt_entry {
 
 /* A listing of an owner's SAs that goes on as its events find room. */
 struct held_cursor {
-	bool is_active, no_memory;
+	struct held_cursor *next;
+	bool no_memory;
 	uint32_t owner;
 	size_t at;
 	struct ipc_held_flow *flows; /* all of the owner, by handle */
@@ -75,6 +76,7 @@ struct owner_set {
 };
 void owner_set_add(struct owner_set *set, uint32_t owner);
 void owner_set_remove(struct owner_set *set, uint32_t owner);
+bool owner_set_has(const struct owner_set *set, uint32_t owner);
 
 struct control {
 	struct control_config cfg;
@@ -83,8 +85,8 @@ struct control {
 	struct lease_table *leases;
 	struct punt_entry punts[PUNT_REGISTERED_MAX];
 	unsigned int n_punts;
-	struct held_cursor held;
-	struct owner_set away; /* owners that went away: their SAs are orphans */
+	struct held_cursor *held; /* a list: an engine that asks has one */
+	struct owner_set away;    /* owners that went away: their SAs are orphans */
 	bool flows_dirty, is_restoring, is_manual_dirty;
 	uint64_t n_resyncs;
 	uint64_t now_ms;
@@ -121,8 +123,15 @@ void control_sa_set_usable(struct control *c, struct sa_obj *sa);
 /* The selectors are complete: makes and publishes the SA. */
 uint32_t control_sa_install(struct control *c, struct sa_obj *sa);
 
-/* control.c: ports of owners that have nothing left */
+/* control_punt.c */
+uint32_t control_punt_register(
+	struct control *c, uint32_t owner, const struct ipc_punt_register *r);
+void control_punts_remove(struct control *c, uint32_t owner, bool only_old);
+/* Ports of owners that have nothing left. */
 void control_punts_second(struct control *c);
+
+/* control_owner.c: what engines beyond n_engines left goes to those that there are. */
+void control_engines_move(struct control *c, uint32_t n_engines);
 
 /* control_path.c */
 uint32_t control_path_set(struct control *c, uint32_t owner, const struct ipc_path *p);
@@ -138,7 +147,7 @@ void control_flow_autobind(struct control *c, struct sa_obj *sa);
 /* control_events.c */
 uint32_t control_held_query(struct control *c, uint32_t owner);
 void control_held_continue(struct control *c);
-void control_held_stop(struct control *c);
+void control_held_stop(struct control *c, uint32_t owner); /* 0: all */
 void control_limits_note(struct control *c, const struct sa_obj *sa);
 void control_sa_tell(struct control *c, struct sa_obj *sa, uint32_t why);
 

@@ -34,15 +34,6 @@ static enum view_sa_state view_state(const struct sa_obj *sa)
 	}
 }
 
-static bool is_away(const struct control *c, uint32_t owner)
-{
-	for (unsigned int i = 0; i < c->away.n; i++) {
-		if (c->away.owner[i] == owner)
-			return true;
-	}
-	return false;
-}
-
 void control_ids_copy(const struct sa_cold *cold, char srcid[IPC_ID_LEN], char dstid[IPC_ID_LEN])
 {
 	snprintf(srcid, IPC_ID_LEN, "%s", cold->srcid ? cold->srcid : "");
@@ -60,7 +51,7 @@ void control_view_sa(struct control *c, const struct sa_obj *sa)
 	v.state = (uint8_t)view_state(sa);
 	v.direction = sa->direction;
 	v.mode = sa->mode;
-	v.is_orphan = is_away(c, sa->owner);
+	v.is_orphan = owner_set_has(&c->away, sa->owner);
 	v.owner_kind = sa->owner >> 16;
 	v.engine = sa->owner & 0xffff;
 	v.handle = sa->ref.handle;

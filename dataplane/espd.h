@@ -56,7 +56,8 @@ struct neigh_waiting {
 /* Awaited owners (fail closed) and which of them have said what they have. */
 struct readiness {
 	bool waits_iked, waits_ipsecctl;
-	bool iked_done, ipsecctl_done;
+	bool ipsecctl_done;
+	uint32_t engines_done; /* bits */
 	uint64_t ready_epoch_s;
 };
 
@@ -90,7 +91,7 @@ struct espd {
 	struct ipc_steer steer;
 	bool has_steer, is_pinned_foreground;
 	uint64_t stranger_second;
-	uint32_t n_strangers;
+	uint32_t n_strangers[IPC_ENGINES_MAX];
 	uint16_t punt_ip_id;
 	uint32_t next_worker; /* for packets from main: turn by turn */
 	struct neigh_waiting waiting[NEIGH_WAITING_MAX];

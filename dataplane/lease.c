@@ -64,6 +64,12 @@ bool lease_adopt(struct lease_table *t, uint32_t index, uint32_t owner)
 	return true;
 }
 
+void lease_move(struct lease_table *t, uint32_t index, uint32_t from, uint32_t to)
+{
+	if (lease_is_of(t, index, from))
+		t->leases[index].owner = to;
+}
+
 void lease_return(struct lease_table *t, uint32_t index, uint32_t owner, uint32_t now_s)
 {
 	if (!lease_is_of(t, index, owner))

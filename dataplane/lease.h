@@ -23,6 +23,8 @@ bool lease_is_of(const struct lease_table *t, uint32_t index, uint32_t owner);
 /* Claims an index for an SA that is pushed again after a restart, as if it had been leased.
  * False: somebody else has it. */
 bool lease_adopt(struct lease_table *t, uint32_t index, uint32_t owner);
+/* The index changes hands, if `from` has it. */
+void lease_move(struct lease_table *t, uint32_t index, uint32_t from, uint32_t to);
 /* Back from its owner; others' indices are left alone. */
 void lease_return(struct lease_table *t, uint32_t index, uint32_t owner, uint32_t now_s);
 /* All of an owner but those for which keep says yes (they carry SAs still). */

@@ -174,7 +174,7 @@ static void greeting_ready(void *ctx, int fd, uint32_t events)
 	if (rc == -IPC_ERR_AGAIN)
 		return;
 	greeting_end(e, g);
-	if (rc == IPC_ATTACH_OK && hello.engine <= UINT16_MAX)
+	if (rc == IPC_ATTACH_OK && hello.engine < IPC_ENGINES_MAX)
 		session_open(e, &peer, &hello);
 	else if (rc >= 0)
 		ipc_attach_refuse(&peer, rc ? (enum ipc_refusal)rc : IPC_ATTACH_OWNER);
@@ -323,11 +323,19 @@ static void op_steer(void *ctx, const struct ipc_steer *steer)
 	e->has_steer = true;
 }
 
+/* Each engine has flows of its own: all of them must have said theirs. */
+static bool iked_is_done(const struct espd *e)
+{
+	uint32_t all = e->has_steer ? (1u << e->steer.n_engines) - 1 : 1;
+
+	return (e->ready.engines_done & all) == all;
+}
+
 void owners_ready_check(struct espd *e)
 {
 	struct timespec ts;
 
-	if (atomic_load(&e->dp.is_ready) || (e->ready.waits_iked && !e->ready.iked_done) ||
+	if (atomic_load(&e->dp.is_ready) || (e->ready.waits_iked && !iked_is_done(e)) ||
 		(e->ready.waits_ipsecctl && !e->ready.ipsecctl_done))
 		return;
 	clock_gettime(CLOCK_REALTIME, &ts);
@@ -343,7 +351,7 @@ static void op_owner_ready(void *ctx, uint32_t owner)
 	struct espd *e = ctx;
 
 	if (owner >> 16 == IPC_OWNER_ENGINE)
-		e->ready.iked_done = true;
+		e->ready.engines_done |= 1u << (owner & 0xffff);
 	if (owner >> 16 == IPC_OWNER_IPSECCTL)
 		e->ready.ipsecctl_done = true;
 	owners_ready_check(e);
@@ -386,7 +394,7 @@ static void session_view(struct espd *e, unsigned int i)
 		v.is_used = v.is_attached = 1;
 		v.kind = s->owner >> 16;
 		v.engine = s->owner & 0xffff;
-		v.is_ready = v.kind == IPC_OWNER_ENGINE ? e->ready.iked_done
+		v.is_ready = v.kind == IPC_OWNER_ENGINE ? e->ready.engines_done >> v.engine & 1
 							: e->ready.ipsecctl_done;
 		v.is_awaited = v.kind == IPC_OWNER_ENGINE ? e->ready.waits_iked
 							  : e->ready.waits_ipsecctl;
@@ -428,7 +436,7 @@ void owners_view(struct espd *e)
 	}
 	g.spd_bound = st.max_bound;
 	g.spd_touches = st.bound;
-	g.not_ready_owners = (e->ready.waits_iked && !e->ready.iked_done) +
+	g.not_ready_owners = (e->ready.waits_iked && !iked_is_done(e)) +
 			     (e->ready.waits_ipsecctl && !e->ready.ipsecctl_done);
 	view_set_globals(e->view, &g);
 }

@@ -10,50 +10,46 @@
 #include "dataplane/pktmeta.h"
 #include "dataplane/route.h"
 #include "dataplane/spd.h"
-#include "ipc/ike_spi.h"
 #include "ipc/server.h"
+#include "ipc/steer.h"
 
 /*
  * IKE datagrams between the ports and the engines. Outbound ones are made into IP packets here
  * and go out by the routes; the SPD does not apply to them.
  */
-#define IKE_HEADER_LEN 28
-#define IKE_FLAGS_AT 19
-#define IKE_FLAG_INITIATOR 0x08
 #define MARKER_LEN 4
 #define STRANGERS_A_SECOND 2000 /* until an engine says its budget */
 #define OUTER_TTL 64
 
-/*
- * Design: steering by the SPI that we chose: the sender's I flag is set when the peer is the
- * initiator, then ours is SPIr, else SPIi.
- */
-static bool spi_is_known(const struct espd *e, const uint8_t *ike, size_t len)
-{
-	static const uint8_t zero[IKE_SPI_LEN];
-	const uint8_t *ours;
-
-	if (len < IKE_HEADER_LEN || !e->has_steer)
-		return false;
-	ours = ike[IKE_FLAGS_AT] & IKE_FLAG_INITIATOR ? ike + IKE_SPI_LEN : ike;
-	return memcmp(ours, zero, IKE_SPI_LEN) != 0 && ike_spi_check(e->steer.key, ours);
-}
-
-/* Datagrams without a known SPI are taken at a limited rate. */
-static bool stranger_may(struct espd *e)
+/* Datagrams without a known SPI are taken at a limited rate, each engine's its own. */
+static bool stranger_may(struct espd *e, uint32_t engine)
 {
 	uint64_t second = loop_now_ms() / 1000;
-	uint32_t budget = e->has_steer && e->steer.stranger_budget ? e->steer.stranger_budget
-								   : STRANGERS_A_SECOND;
+	uint32_t budget = e->steer.stranger_budget ? e->steer.stranger_budget : STRANGERS_A_SECOND;
 
 	if (second != e->stranger_second) {
 		e->stranger_second = second;
-		e->n_strangers = 0;
+		memset(e->n_strangers, 0, sizeof(e->n_strangers));
 	}
-	if (e->n_strangers++ < budget)
+	if (e->n_strangers[engine]++ < budget)
 		return true;
 	e->n.punt_strangers_over++;
 	return false;
+}
+
+/* The engine whose the datagram is. While it is away strangers go to the next one that is there. */
+static struct session *session_for(
+	struct espd *e, const struct ip_addr *src, const uint8_t *data, size_t len, bool *is_known)
+{
+	uint32_t engine = ipc_steer_engine(&e->steer, data, len, src, is_known);
+	struct session *s = NULL;
+
+	for (uint32_t i = 0; !s && i < (*is_known ? 1 : e->steer.n_engines); i++)
+		s = owners_session(e,
+			spd_owner(IPC_OWNER_ENGINE, (uint16_t)((engine + i) % e->steer.n_engines)));
+	if (s && !*is_known && !stranger_may(e, s->owner & 0xffff))
+		return NULL;
+	return s;
 }
 
 void punt_rx(struct espd *e, struct rte_mbuf *m)
@@ -88,14 +84,14 @@ void punt_rx(struct espd *e, struct rte_mbuf *m)
 		len -= MARKER_LEN;
 		h.flags |= IPC_PUNT_MARKER;
 	}
-	is_known = spi_is_known(e, data, len);
-	if (!is_known && !stranger_may(e))
+	if (!e->has_steer)
+		return;
+	s = session_for(e, &h.remote.addr, data, len, &is_known);
+	if (!s)
 		return;
 	if (is_known)
 		h.flags |= IPC_PUNT_KNOWN;
-	s = owners_session(e, owner);
-	if (s)
-		(void)ipc_server_punt_rx(s->server, is_known, &h, data, len);
+	(void)ipc_server_punt_rx(s->server, is_known, &h, data, len);
 }
 
 static void put16(uint8_t *p, uint16_t v)
@@ -202,15 +198,11 @@ static void route_cut(struct espd *e, struct rte_mbuf *m, const struct ip_addr *
 void punt_tx(struct espd *e, uint32_t owner, const struct ipc_punt_header *h, const uint8_t *data)
 {
 	struct rte_mbuf *m;
-	bool is_nat_t;
-	uint32_t registered;
 
 	/* An engine speaks for ports that it registered, to a peer of the same family. */
 	if (addr_len(h->local.addr.family) == 0 || h->local.addr.family != h->remote.addr.family ||
 		h->remote.port == 0 ||
-		!control_punt_find(
-			e->control, &h->local.addr, h->local.port, &registered, &is_nat_t) ||
-		registered != owner) {
+		!control_punt_is_of(e->control, &h->local.addr, h->local.port, owner)) {
 		e->n.punt_tx_bad++;
 		return;
 	}

@@ -74,7 +74,7 @@ static void flow_free(void *arg)
 	spd_slab_give(flow);
 }
 
-static struct spd_table *table_for(struct spd *spd, const struct spd_spec *f)
+struct spd_table *spd_table_for(struct spd *spd, const struct spd_spec *f)
 {
 	return &spd->tables[f->direction - 1][f->src.addr.family == 6];
 }
@@ -273,6 +273,7 @@ no_spec:
 
 static void entry_register(struct spd *spd, struct spd_entry *e)
 {
+	e->is_linked = true;
 	TAILQ_INSERT_TAIL(&spd->all, e, all);
 	LIST_INSERT_HEAD(
 		&spd->by_handle[handle_bucket(spd, e->owner, e->spec.flow.handle)], e, by_handle);
@@ -296,7 +297,8 @@ static void id_give(struct spd *spd, uint32_t id)
 
 void spd_entry_remove(struct spd *spd, struct spd_entry *e)
 {
-	spd_table_unlink(spd, table_for(spd, &e->spec), e);
+	e->is_linked = false;
+	spd_table_unlink(spd, spd_table_for(spd, &e->spec), e);
 	TAILQ_REMOVE(&spd->all, e, all);
 	LIST_REMOVE(e, by_handle);
 	if (e->is_autobind)
@@ -344,7 +346,7 @@ int spd_flow_add(struct spd *spd, spd_owner_t owner, const struct ipc_flow *flow
 	if (before != NULL && before->spec.flow.generation == flow->flow.generation &&
 		entry_inherit(spd, e, before) != 0)
 		goto fail;
-	rc = spd_table_link(spd, table_for(spd, &e->spec), e);
+	rc = spd_table_link(spd, spd_table_for(spd, &e->spec), e);
 	if (rc != 0)
 		goto fail;
 	if (before != NULL)
@@ -404,4 +406,25 @@ uint32_t spd_owner_sweep(struct spd *spd, spd_owner_t owner)
 uint32_t spd_owner_flush(struct spd *spd, spd_owner_t owner)
 {
 	return owner_remove(spd, owner, false);
+}
+
+void spd_owner_move(struct spd *spd, spd_owner_t from, spd_owner_t to)
+{
+	struct spd_entry *e;
+
+	TAILQ_FOREACH(e, &spd->all, all)
+	{
+		if (e->owner != from || spd_entry_find(spd, to, e->spec.flow.handle) != NULL)
+			continue;
+		spd_entry_bindings_move(spd, e, to);
+		LIST_REMOVE(e, by_handle);
+		spd_owner_note(spd, from, -1);
+		e->owner = to;
+		/* A worker that reads it just now tells of an acquire whom it was to tell. */
+		__atomic_store_n(&e->flow->owner, to, __ATOMIC_RELAXED);
+		spd_owner_note(spd, to, 1);
+		LIST_INSERT_HEAD(
+			&spd->by_handle[handle_bucket(spd, to, e->spec.flow.handle)], e, by_handle);
+		spd_changed(spd, e);
+	}
 }

@@ -12,7 +12,9 @@
  *
  * Order: the longer source prefix wins, then the longer destination prefix, then a flow with a
  * protocol, then one with a source port, then one with a destination port. Of flows with equal
- * keys ipsec.conf's wins, then the newest. No flow: NULL, never an entry "zero" (a policy miss).
+ * keys ipsec.conf's wins, then the one with the newest usable SA (engines of iked share a policy:
+ * one has its flow, another the SA), then the newest. No flow: NULL, never an entry "zero" (a
+ * policy miss).
  *
  * One thread (main) changes the table; any number of readers look up without a lock. What is
  * taken out is handed to `defer`, which frees it when every reader has passed a quiescent
@@ -186,6 +188,8 @@ void spd_owner_mark(struct spd *spd, spd_owner_t owner);
 uint32_t spd_owner_sweep(struct spd *spd, spd_owner_t owner);
 /* Deletes all flows of the owner. */
 uint32_t spd_owner_flush(struct spd *spd, spd_owner_t owner);
+/* All flows of an owner and their bindings become another's, but for those whose handle it has. */
+void spd_owner_move(struct spd *spd, spd_owner_t from, spd_owner_t to);
 
 /* Listing, in no order (shared/flow_order.h sorts). fn must not change the table. */
 struct spd_flow_view {

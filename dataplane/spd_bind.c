@@ -85,6 +85,8 @@ static int list_publish(struct spd *spd, struct spd_entry *e)
 		list->sas[list->n++] = b->sa;
 	}
 	atomic_store_explicit(&e->flow->sas, list, memory_order_release);
+	if (e->is_linked)
+		spd_table_reorder(spd, spd_table_for(spd, &e->spec), e);
 	spd_changed(spd, e);
 	if (old != NULL)
 		list_retire(spd, old);
@@ -152,6 +154,7 @@ static void list_shrink(struct spd *spd, struct spd_entry *e)
 	if (list_publish(spd, e) == 0)
 		return;
 	atomic_store_explicit(&e->flow->sas, NULL, memory_order_release);
+	spd_table_reorder(spd, spd_table_for(spd, &e->spec), e);
 	spd_changed(spd, e);
 	list_retire(spd, old);
 }
@@ -258,6 +261,17 @@ void spd_entry_unbind_all(struct spd *spd, struct spd_entry *e)
 
 	while ((b = LIST_FIRST(&e->bindings)) != NULL)
 		binding_remove(spd, b);
+}
+
+void spd_entry_bindings_move(struct spd *spd, struct spd_entry *e, spd_owner_t to)
+{
+	struct spd_binding *b;
+
+	LIST_FOREACH(b, &e->bindings, of_entry)
+	{
+		LIST_REMOVE(b, of_sa);
+		LIST_INSERT_HEAD(&spd->by_sa[sa_bucket(spd, to, b->sa_handle)], b, of_sa);
+	}
 }
 
 int spd_entry_bindings_copy(struct spd *spd, struct spd_entry *to, const struct spd_entry *from)

@@ -136,7 +136,7 @@ struct spd_entry {
 	uint64_t registration;
 	spd_owner_t owner;
 	uint32_t id;
-	bool is_marked, is_autobind;
+	bool is_marked, is_autobind, is_linked;
 	struct spd_entry *next_equal; /* same key, lower rank */
 	LIST_HEAD(, spd_binding) bindings;
 	LIST_ENTRY(spd_entry) by_handle; /* bucket of spd.by_handle */
@@ -267,6 +267,8 @@ void spd_table_fini(struct spd_table *t);
  */
 int spd_table_link(struct spd *spd, struct spd_table *t, struct spd_entry *e);
 void spd_table_unlink(struct spd *spd, struct spd_table *t, struct spd_entry *e);
+/* The entry's SAs have changed: so may its rank among those of the same key. */
+void spd_table_reorder(struct spd *spd, struct spd_table *t, struct spd_entry *e);
 uint32_t spd_table_bound(const struct spd_table *t);
 uint64_t spd_table_memory(const struct spd_table *t); /* but its lines of the slab */
 /* True if another entry of the same key is found instead of this one. */
@@ -283,6 +285,7 @@ uint32_t spd_plan_probes(uint32_t n_tuples, uint32_t n_src_lens, uint32_t n_cell
 /* spd.c */
 struct spd_entry *spd_entry_find(const struct spd *spd, spd_owner_t owner, uint64_t handle);
 void spd_entry_remove(struct spd *spd, struct spd_entry *e);
+struct spd_table *spd_table_for(struct spd *spd, const struct spd_spec *f);
 struct spd_counter *spd_counter_of(const struct spd *spd, uint32_t worker, uint32_t id);
 
 /* spd_spec.c: 0 or -1 (memory). */
@@ -298,5 +301,7 @@ void spd_owner_note(struct spd *spd, spd_owner_t owner, int step);
 /* spd_bind.c */
 void spd_sa_list_free(void *list); /* struct spd_sa_list or NULL; no reader may have it */
 void spd_entry_unbind_all(struct spd *spd, struct spd_entry *e);
+/* The entry becomes another owner's: of_sa follows. */
+void spd_entry_bindings_move(struct spd *spd, struct spd_entry *e, spd_owner_t to);
 /* 0 or -1 (memory); the list is published in the new entry's flow. */
 int spd_entry_bindings_copy(struct spd *spd, struct spd_entry *to, const struct spd_entry *from);

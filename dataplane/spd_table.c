@@ -371,7 +371,15 @@ static uint32_t bound_with(
 	return (probes + n_classes) * SPD_PROBE_MAX + 1;
 }
 
-/* ipsec.conf's and our own before the engines'; then the newer. */
+/* The SA that serves the flow: NULL, there is no usable one. */
+static const struct spd_binding *best_of(const struct spd_entry *e)
+{
+	const struct spd_binding *b = LIST_FIRST(&e->bindings);
+
+	return b != NULL && b->rank > SPD_SA_UNUSABLE ? b : NULL;
+}
+
+/* ipsec.conf's and our own before the engines'; of these the best SA; then the newer. */
 static bool comes_before(const struct spd_entry *a, const struct spd_entry *b)
 {
 	bool a_engine = a->owner >> 16 == IPC_OWNER_ENGINE;
@@ -379,7 +387,26 @@ static bool comes_before(const struct spd_entry *a, const struct spd_entry *b)
 
 	if (a_engine != b_engine)
 		return b_engine;
+	if (a_engine) {
+		const struct spd_binding *sa_a = best_of(a), *sa_b = best_of(b);
+
+		if ((sa_a != NULL) != (sa_b != NULL))
+			return sa_a != NULL;
+		if (sa_a != NULL && sa_a->rank != sa_b->rank)
+			return sa_a->rank > sa_b->rank;
+		if (sa_a != NULL && sa_a->serial != sa_b->serial)
+			return sa_a->serial > sa_b->serial;
+	}
 	return a->registration >= b->registration;
+}
+
+static void head_replace(struct spd_table *t, struct spd_cell *cell, struct spd_flow *head,
+	const struct spd_entry *by)
+{
+	if (class_of(&by->spec) == 0)
+		atomic_store_explicit(&cell->any, by->flow, memory_order_release);
+	else
+		spd_hash_replace(&t->rest, head, by->flow);
 }
 
 /* Adds to a key that is there already. */
@@ -391,10 +418,7 @@ static void chain_insert(struct spd *spd, struct spd_table *t, struct spd_cell *
 	e->flow->hash = head->hash;
 	if (comes_before(e, at)) {
 		e->next_equal = at;
-		if (class_of(&e->spec) == 0)
-			atomic_store_explicit(&cell->any, e->flow, memory_order_release);
-		else
-			spd_hash_replace(&t->rest, head, e->flow);
+		head_replace(t, cell, head, e);
 		return;
 	}
 	while (at->next_equal != NULL && !comes_before(e, at->next_equal))
@@ -502,11 +526,28 @@ void spd_table_unlink(struct spd *spd, struct spd_table *t, struct spd_entry *e)
 		at->next_equal = e->next_equal;
 	} else if (e->next_equal == NULL) {
 		key_remove(t, cell, e);
-	} else if (class_of(&e->spec) == 0) {
-		atomic_store_explicit(&cell->any, e->next_equal->flow, memory_order_release);
 	} else {
-		spd_hash_replace(&t->rest, head, e->next_equal->flow);
+		head_replace(t, cell, head, e->next_equal);
 	}
+}
+
+void spd_table_reorder(struct spd *spd, struct spd_table *t, struct spd_entry *e)
+{
+	struct spd_cell *cell = e->flow->cell;
+	struct spd_flow *head = key_find(t, cell, &e->spec);
+	struct spd_entry *first, *last;
+
+	assert(head != NULL);
+	first = spd->heads[head->id];
+	if (first == e && (e->next_equal == NULL || comes_before(e, e->next_equal)))
+		return;
+	spd_changed(spd, first);
+	/* Another flow of the key is found at every moment: it goes out and in again. */
+	spd_table_unlink(spd, t, e);
+	head = key_find(t, cell, &e->spec);
+	chain_insert(spd, t, cell, head, e);
+	last = spd->heads[key_find(t, cell, &e->spec)->id];
+	spd_changed(spd, last);
 }
 
 bool spd_table_is_shadowed(

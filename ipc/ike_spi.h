@@ -18,6 +18,7 @@
  */
 #define IKE_SPI_LEN 8
 #define IKE_SPI_KEY_LEN 16
+#define IKE_SPI_SHARDS 256
 
 /* Never makes 0. random32: fresh; the engine makes another if the SPI is in use. */
 void ike_spi_make(const uint8_t key[IKE_SPI_KEY_LEN], uint8_t shard, uint32_t random32,

@@ -25,7 +25,8 @@
 #define IPC_SELECTORS_PER_SLOT 4
 #define IPC_SELECTORS_MAX 255 /* pairs an SA */
 #define IPC_KEY_MAX 72
-#define IPC_ID_LEN 160 /* printed identity, NUL-terminated, cut if longer */
+#define IPC_ENGINES_MAX 16 /* of one iked, numbered from 0 */
+#define IPC_ID_LEN 160     /* printed identity, NUL-terminated, cut if longer */
 
 /* Who owns SAs and flows; part of attach. Listing and look-up order of equal selectors:
  * ipsec.conf (IPSECCTL) before iked's, then the newer registration. */
@@ -257,11 +258,17 @@ struct ipc_flush {
 	uint32_t reserved;
 };
 
-/* design: the SPI that we chose carries a shard and a keyed check (ipc/ike_spi.h). */
+/*
+ * The SPI that we chose carries a shard and a keyed check (ipc/ike_spi.h); the table says whose the
+ * shard is (ipc/steer.h). All engines of one iked say the same, each before anything else. SAs and
+ * flows of engines beyond n_engines, of an earlier run, become those of engine (number modulo
+ * n_engines) unless they are attached.
+ */
 struct ipc_steer {
 	uint8_t key[16];
-	uint32_t stranger_budget; /* IKE datagrams a second without a known SPI */
-	uint32_t reserved;
+	uint32_t stranger_budget; /* IKE datagrams a second and engine without a known SPI */
+	uint32_t n_engines;       /* 1 to IPC_ENGINES_MAX; espd waits for all of them */
+	uint8_t engine[256];      /* by shard; below n_engines */
 };
 
 struct ipc_ack {

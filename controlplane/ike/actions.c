@@ -46,6 +46,9 @@ static void action_destroy(struct ike_action *action)
 	case IKE_ACT_COMMAND:
 	case IKE_ACT_CHECKPOINT:
 	case IKE_ACT_EVENT:
+	case IKE_ACT_SESSION:
+	case IKE_ACT_SESSION_QUERY:
+	case IKE_ACT_SESSION_ACQUIRE:
 		break;
 	}
 	wipe(action, sizeof(*action));

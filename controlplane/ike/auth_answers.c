@@ -453,6 +453,7 @@ void auth_replace_others(struct ike_sa *sa)
 	}
 	ike_id_str(&sa->peer_id, id);
 	held_delete_identity(engine, id);
+	session_begin(sa, replaces);
 }
 
 void auth_finish(struct ike_sa *sa)

@@ -43,6 +43,7 @@ struct ike_engine *ike_engine_create(const struct ike_engine_params *params)
 	default_limits(&engine->p.limits);
 	engine->p.port = params->port ? params->port : IKE_PORT;
 	engine->p.nat_port = params->nat_port ? params->nat_port : IKE_PORT_NATT;
+	engine->p.n_engines = params->n_engines ? params->n_engines : 1;
 	engine->is_coupled = true;
 	engine->is_passive = params->start_passive;
 	engine->rng = (struct ike_random){rng_fn, engine};
@@ -55,8 +56,10 @@ struct ike_engine *ike_engine_create(const struct ike_engine_params *params)
 		return NULL;
 	}
 	engine_random(engine, engine->hash_key, sizeof(engine->hash_key));
-	/* Handles never repeat, not even those of an earlier run that espd may still hold. */
-	uint32_t epoch = engine_random_u32(engine) & 0x7fffffff;
+	/* Handles never repeat, not even those of an earlier run that espd may still hold, nor are
+	 * those of two engines ever equal. */
+	uint32_t epoch = (engine_random_u32(engine) & 0x07ffffff) | (engine->p.engine_number & 0xf)
+									    << 27;
 
 	engine->next_handle = ((uint64_t)epoch << 32) + 1;
 	engine->next_serial = 1;
@@ -82,6 +85,7 @@ void ike_engine_destroy(struct ike_engine *engine)
 	}
 	flows_fini(engine);
 	held_free(engine);
+	sessions_fini(engine);
 	ike_actions_fini(&none);
 	handle_map_fini(&engine->sa_by_handle);
 	handle_map_fini(&engine->sa_by_spi);
@@ -271,6 +275,21 @@ static void dispatch(struct ike_engine *engine, const struct ike_input *in)
 		break;
 	case IKE_IN_PASSIVE:
 		engine->is_passive = true;
+		break;
+	case IKE_IN_CONFIG_COMMIT:
+		flows_commit(engine);
+		break;
+	case IKE_IN_SESSION:
+		session_input(engine, &in->session);
+		break;
+	case IKE_IN_SESSION_QUERY:
+		sessions_tell(engine);
+		break;
+	case IKE_IN_SESSION_ACQUIRE:
+		session_acquire_input(engine, &in->session_acquire);
+		break;
+	case IKE_IN_ENGINE_LOST:
+		engine_lost(engine, in->engine_number);
 		break;
 	case IKE_IN_STOP:
 		stop(engine);

@@ -49,7 +49,11 @@ struct ike_engine_params {
 	void *ike_spi_ctx;
 	const struct logger *log; /* must outlive the engine */
 	struct ike_id local_id;   /* the host's FQDN: srcid of policies that have none */
-	uint32_t engine_number;
+	/* Of several engines beside each other: which one, of how many (0: 1). */
+	uint32_t engine_number, n_engines;
+	/* Sessions that other engines began since then are news to us: earlier ones an engine of
+	 * our number, whose SAs espd may hold, knew. 0: there was none. */
+	uint64_t since_ms;
 	uint8_t cookie_key[32];  /* shared by all engines, outlives one's restart */
 	uint16_t port, nat_port; /* 0: 500 and 4500 */
 	bool no_nat_t;           /* iked -T */
@@ -74,36 +78,41 @@ struct ike_request_ref {
 /* ---- inputs ---------------------------------------------------------------------------- */
 
 enum ike_input_type {
-	IKE_IN_TICK = 0,       /* only the time passes; due timers fire (they do with any input) */
-	IKE_IN_DATAGRAM,       /* datagram */
-	IKE_IN_CONFIG,         /* config */
-	IKE_IN_INITIATE,       /* policy_number: initiate now, active or not */
-	IKE_IN_AUTH,           /* auth: answer to IKE_ACT_AUTH_REQUEST */
-	IKE_IN_PUBKEY,         /* pubkey: answer to IKE_ACT_PUBKEY_REQUEST */
-	IKE_IN_ACK,            /* event.ack */
-	IKE_IN_ACQUIRE,        /* event.acquire */
-	IKE_IN_SA_STATE,       /* event.sa_state */
-	IKE_IN_NAT_CHANGE,     /* event.nat_change */
-	IKE_IN_SPI_LEASE,      /* event.spi_lease */
-	IKE_IN_ROUTE,          /* event.route: answer to a ROUTE_QUERY command */
-	IKE_IN_ADDR,           /* event.addr */
-	IKE_IN_ROUTE_CHANGED,  /* nothing */
-	IKE_IN_LINK,           /* event.link */
-	IKE_IN_HELD,           /* event.held: an SA that an earlier engine left in espd */
-	IKE_IN_HELD_FLOW,      /* event.held_flow: a flow that it left, after all SAs */
-	IKE_IN_HELD_END,       /* nothing: no more of them */
-	IKE_IN_FLUSHED,        /* nothing: ipsecctl -F */
-	IKE_IN_PMTU,           /* event.pmtu: of a path; bounds our fragments */
-	IKE_IN_TRANSPORT_UP,   /* espd attached (again): paths, SAs (RESTORE) and flows are pushed
-				* between RESYNC_BEGIN and RESYNC_END before anything is sent */
-	IKE_IN_TRANSPORT_DOWN, /* timers of exchanges stand still; nothing is sent */
-	IKE_IN_RESET,          /* reset */
-	IKE_IN_COUPLE,         /* load SAs and flows again */
-	IKE_IN_DECOUPLE,       /* unload all SAs and flows; IKE SAs stay */
-	IKE_IN_ACTIVE,         /* ikectl active: initiate for active policies */
-	IKE_IN_PASSIVE,        /* ikectl passive: send no requests to new peers on our own */
-	IKE_IN_STOP,           /* clean stop: DELETE to all peers, all flows and SAs out. Done when
-				* ike_engine_is_idle, or when the caller has waited enough */
+	IKE_IN_TICK = 0,        /* only the time passes; due timers fire (they do with any input) */
+	IKE_IN_DATAGRAM,        /* datagram */
+	IKE_IN_CONFIG,          /* config */
+	IKE_IN_INITIATE,        /* policy_number: initiate now, active or not */
+	IKE_IN_AUTH,            /* auth: answer to IKE_ACT_AUTH_REQUEST */
+	IKE_IN_PUBKEY,          /* pubkey: answer to IKE_ACT_PUBKEY_REQUEST */
+	IKE_IN_ACK,             /* event.ack */
+	IKE_IN_ACQUIRE,         /* event.acquire */
+	IKE_IN_SA_STATE,        /* event.sa_state */
+	IKE_IN_NAT_CHANGE,      /* event.nat_change */
+	IKE_IN_SPI_LEASE,       /* event.spi_lease */
+	IKE_IN_ROUTE,           /* event.route: answer to a ROUTE_QUERY command */
+	IKE_IN_ADDR,            /* event.addr */
+	IKE_IN_ROUTE_CHANGED,   /* nothing */
+	IKE_IN_LINK,            /* event.link */
+	IKE_IN_HELD,            /* event.held: an SA that an earlier engine left in espd */
+	IKE_IN_HELD_FLOW,       /* event.held_flow: a flow that it left, after all SAs */
+	IKE_IN_HELD_END,        /* nothing: no more of them */
+	IKE_IN_FLUSHED,         /* nothing: ipsecctl -F */
+	IKE_IN_PMTU,            /* event.pmtu: of a path; bounds our fragments */
+	IKE_IN_TRANSPORT_UP,    /* espd attached (again): paths, SAs (RESTORE) and flows are pushed
+				 * between RESYNC_BEGIN and RESYNC_END before anything is sent */
+	IKE_IN_TRANSPORT_DOWN,  /* timers of exchanges stand still; nothing is sent */
+	IKE_IN_RESET,           /* reset */
+	IKE_IN_COUPLE,          /* load SAs and flows again */
+	IKE_IN_DECOUPLE,        /* unload all SAs and flows; IKE SAs stay */
+	IKE_IN_ACTIVE,          /* ikectl active: initiate for active policies */
+	IKE_IN_PASSIVE,         /* ikectl passive: send no requests to new peers on our own */
+	IKE_IN_CONFIG_COMMIT,   /* all engines have the configuration: what it replaced goes */
+	IKE_IN_SESSION,         /* session: of another engine, whose IKE_ACT_SESSION it was */
+	IKE_IN_SESSION_QUERY,   /* nothing: answered by an IKE_ACT_SESSION for each that there is */
+	IKE_IN_SESSION_ACQUIRE, /* session_acquire: another engine's IKE_ACT_SESSION_ACQUIRE */
+	IKE_IN_ENGINE_LOST,     /* engine_number: another engine ended, and its sessions did */
+	IKE_IN_STOP,            /* clean stop: DELETE to all peers, all flows and SAs out. Done when
+				 * ike_engine_is_idle, or when the caller has waited enough */
 };
 
 struct ike_datagram {
@@ -118,7 +127,9 @@ struct ike_datagram {
  * The whole configuration. Both it and its policies must live until the step that hands over the
  * next one has returned (or the engine is destroyed): then no pointer into the old one is left.
  * SAs move to the policy of the new configuration that matches them; those without one are
- * deleted. `version` is echoed in requests to the key process, which has the same file.
+ * deleted. Of several engines each leaves the flows that are not in it until CONFIG_COMMIT: they
+ * may be another engine's now. `version` is echoed in requests to the key process, which has the
+ * same file.
  */
 struct ike_config_input {
 	const struct ike_config *config;
@@ -154,6 +165,28 @@ struct ike_reset {
 	const char *id;           /* RESET_ID: as printed, "FQDN/x" */
 };
 
+/* An IKE SA with an authenticated peer, as other engines know it. */
+struct ike_session {
+	uint32_t engine;
+	uint8_t is_up;         /* 0: it is gone */
+	uint8_t replaces;      /* it has just begun, and ends the peer's others */
+	uint8_t is_superseded; /* gone, as another one serves its policy */
+	uint8_t reserved;
+	uint64_t sa; /* the same for all SAs of a chain of rekeyings */
+	uint64_t since_ms;
+	uint64_t policy; /* a hash of it; 0: none */
+	struct ip_addr remote;
+	struct ike_id peer;
+};
+
+/* A packet needs a CHILD SA of that IKE SA. */
+struct ike_session_acquire {
+	uint32_t engine; /* whose it is */
+	uint32_t reserved;
+	uint64_t sa;
+	struct ipc_selector packet;
+};
+
 struct ike_input {
 	enum ike_input_type type;
 	uint64_t now_ms; /* monotonic, never smaller than before */
@@ -165,6 +198,9 @@ struct ike_input {
 		struct ike_auth_answer auth;
 		struct ike_pubkey_answer pubkey;
 		struct ike_reset reset;
+		struct ike_session session;
+		struct ike_session_acquire session_acquire;
+		uint32_t engine_number;
 		union {
 			struct ipc_ack ack;
 			struct ipc_acquire acquire;
@@ -184,12 +220,15 @@ struct ike_input {
 /* ---- actions --------------------------------------------------------------------------- */
 
 enum ike_action_type {
-	IKE_ACT_SEND = 1,       /* send */
-	IKE_ACT_COMMAND,        /* command: to espd's command ring */
-	IKE_ACT_AUTH_REQUEST,   /* auth: make our AUTH value, or the one that the peer must have */
-	IKE_ACT_PUBKEY_REQUEST, /* pubkey: the raw public key of an identity */
-	IKE_ACT_CHECKPOINT,     /* checkpoint: store before carrying out what follows */
-	IKE_ACT_EVENT,          /* event: for ikectl monitor */
+	IKE_ACT_SEND = 1,        /* send */
+	IKE_ACT_COMMAND,         /* command: to espd's command ring */
+	IKE_ACT_AUTH_REQUEST,    /* auth: make our AUTH value, or the one that the peer must have */
+	IKE_ACT_PUBKEY_REQUEST,  /* pubkey: the raw public key of an identity */
+	IKE_ACT_CHECKPOINT,      /* checkpoint: store before carrying out what follows */
+	IKE_ACT_EVENT,           /* event: for ikectl monitor */
+	IKE_ACT_SESSION,         /* session: to all other engines */
+	IKE_ACT_SESSION_QUERY,   /* nothing: to all other engines, who answer by their sessions */
+	IKE_ACT_SESSION_ACQUIRE, /* session_acquire: to that engine */
 };
 
 struct ike_send {
@@ -280,6 +319,8 @@ struct ike_action {
 		struct ike_pubkey_request pubkey;
 		struct ike_checkpoint checkpoint;
 		struct ike_event event;
+		struct ike_session session;
+		struct ike_session_acquire session_acquire;
 	};
 };
 

@@ -9,6 +9,7 @@
 #include "shared/multi_map.h"
 #include "controlplane/ike/ike_sa.h"
 #include "controlplane/ike/policy_index.h"
+#include "controlplane/ike/sessions.h"
 #include "controlplane/ike/timer_heap.h"
 
 /*
@@ -96,7 +97,8 @@ struct ike_engine {
 	size_t n_runs;
 	struct spi_pool spis;
 	struct flow_table flows;
-	struct held held; /* what an earlier engine left (held.c) */
+	struct held held;              /* what an earlier engine left (held.c) */
+	struct session_table sessions; /* other engines' (sessions.c) */
 	uint16_t half_open_by_ip[IP_BUCKETS];
 	uint8_t hash_key[16];
 	uint64_t n_restoring; /* since the last resync */
@@ -159,6 +161,8 @@ void initiate_failed(struct ike_engine *engine, uint32_t policy_number, bool no_
 /* An SA of this policy is gone: an active policy gets another. */
 void initiate_after_close(struct ike_engine *engine, uint32_t policy_number, bool was_established);
 void initiate_succeeded(struct ike_engine *engine, uint32_t policy_number);
+/* RFC 7296 2.9: a packet needs an SA; its own selectors are proposed first. */
+void acquire_for_sa(struct ike_sa *sa, const struct ts_pair *packet);
 struct policy_run *policy_run_find(struct ike_engine *engine, uint32_t number);
 
 /* reload.c */

@@ -63,8 +63,10 @@ void auth_send_request(struct ike_sa *sa, const struct ike_auth_answer *own)
 	if (dstid)
 		ike_put_id(b, IKE_PAYLOAD_IDR, dstid);
 	ike_put_auth(b, own->method, own->data, own->len);
-	/* RFC 7296 2.4: only when nothing with this peer is left, in espd neither. */
-	if (!ike_sa_has_sibling(sa) && !held_has_peer(engine, &sa->remote.addr))
+	/* RFC 7296 2.4: only when nothing with this peer is left, in espd and other engines
+	 * neither. */
+	if (!ike_sa_has_sibling(sa) && !held_has_peer(engine, &sa->remote.addr) &&
+		!session_has_peer(engine, &sa->remote.addr))
 		ike_put_notify(b, IKE_N_INITIAL_CONTACT, NULL, 0);
 	if (child_put_offer(sa, b, IKE_SUITE_AUTH_CHILD, hs->spi_in, hs->pairs, NULL, NULL) < 0) {
 		ike_sa_close(sa, "message could not be built");

@@ -92,6 +92,10 @@ static void reload_deny(struct ike_engine *engine)
 {
 	bool any = false, has_v6 = false;
 
+	/* One of several has the flow that is for all. */
+	if (engine->p.engine_number != 0)
+		return;
+
 	for (size_t i = 0; engine->config && i < engine->config->n_policies; i++) {
 		const struct ike_policy *policy = &engine->config->policies[i];
 
@@ -140,6 +144,21 @@ static void reload_one(struct ike_engine *engine, struct old_flows *old,
 	flow_pair_load(engine, pair);
 }
 
+/* It stays in espd, with its SAs, and is of no use to anybody here. */
+static void retire(struct ike_engine *engine, struct old_flows *old, struct flow_pair *pair)
+{
+	multi_map_remove(&old->by_selectors, &pair->by_selectors);
+	flow_pair_set_tunnel(engine, pair, 0);
+	flow_list_remove(&old->list, pair);
+	flow_list_append(&engine->flows.retired, pair);
+}
+
+void flows_commit(struct ike_engine *engine)
+{
+	unload_list(engine, &engine->flows.retired);
+	destroy_list(engine, &engine->flows.retired);
+}
+
 void flows_reload(struct ike_engine *engine)
 {
 	struct old_flows old = {0};
@@ -148,16 +167,19 @@ void flows_reload(struct ike_engine *engine)
 	for (size_t i = 0; engine->config && i < engine->config->n_policies; i++) {
 		const struct ike_policy *policy = &engine->config->policies[i];
 
-		for (size_t f = 0; !policy->is_skip && f < policy->n_flows; f++)
+		if (policy->is_skip || !policy_is_ours(engine, policy))
+			continue;
+		for (size_t f = 0; f < policy->n_flows; f++)
 			if (is_fixed(&policy->flows[f]))
 				reload_one(engine, &old, policy, f);
 	}
 	reload_deny(engine);
-	unload_list(engine, &old.list);
-	for (struct flow_pair *pair = old.list.first; pair; pair = pair->next)
-		multi_map_remove(&old.by_selectors, &pair->by_selectors);
-	destroy_list(engine, &old.list);
+	while (old.list.first)
+		retire(engine, &old, old.list.first);
 	multi_map_fini(&old.by_selectors);
+	/* Alone there is nobody to wait for. */
+	if (engine->p.n_engines == 1)
+		flows_commit(engine);
 }
 
 /* ---- all -------------------------------------------------------------------------------- */
@@ -185,6 +207,7 @@ void flows_unload(struct ike_engine *engine)
 	if (engine->flows.deny_v6)
 		flow_pair_unload(engine, engine->flows.deny_v6);
 	unload_list(engine, &engine->flows.sa_flows);
+	unload_list(engine, &engine->flows.retired);
 }
 
 void flows_pause(struct ike_engine *engine)
@@ -222,6 +245,7 @@ void flows_fini(struct ike_engine *engine)
 
 	destroy_list(engine, &flows->policy_flows);
 	destroy_list(engine, &flows->sa_flows);
+	destroy_list(engine, &flows->retired);
 	if (flows->deny_v6)
 		flow_pair_destroy(engine, NULL, flows->deny_v6);
 	handle_map_fini(&flows->by_handle);

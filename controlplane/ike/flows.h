@@ -45,6 +45,7 @@ struct flow_list {
 struct flow_table {
 	struct flow_list policy_flows; /* in the order of the file */
 	struct flow_list sa_flows;     /* in the order of their making */
+	struct flow_list retired;      /* of a configuration that is being replaced */
 	struct flow_pair *deny_v6;     /* `out from ::/0 to ::/0 type deny`, NULL if not there */
 	bool is_paused;                /* flows_pause, flows_mark_unloaded */
 	struct handle_map by_handle;   /* of the outbound flow */
@@ -54,6 +55,8 @@ struct flow_table {
 
 /* Makes the policy flows of engine->config; equal ones of the last configuration stay. */
 void flows_reload(struct ike_engine *engine);
+/* All engines have made theirs: what the last configuration had besides goes. */
+void flows_commit(struct ike_engine *engine);
 /* (Again) adds all to espd: attach, couple. bind: to their children too. */
 void flows_push(struct ike_engine *engine);
 /* Takes all out of espd, they stay in memory: decouple. */

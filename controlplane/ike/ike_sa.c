@@ -188,6 +188,7 @@ void ike_sa_wind_down(struct ike_sa *sa)
 	struct ike_engine *engine = sa->engine;
 
 	close_children(sa);
+	session_end(sa);
 	if (sa->owns_tunnel)
 		flows_drop_tunnel(engine, sa->tunnel);
 	if (sa->has_path)

@@ -132,6 +132,8 @@ struct ike_sa {
 	bool is_restoring;    /* SAs are to be rekeyed after a restart of espd, paced */
 	bool initial_contact; /* the peer sent it */
 	bool is_superseded;   /* another SA serves its policy: no new one is needed */
+	/* Other engines know it since then (0: they don't), and under which policy. */
+	uint64_t session_ms, session_policy;
 	/* ike_sa_set_policy. Of engine->config; NULL only when closing. */
 	const struct ike_policy *policy;
 	struct ike_id local_id, peer_id; /* type 0: not authenticated yet */
@@ -190,6 +192,8 @@ void ike_sa_set_policy(struct ike_sa *sa, const struct ike_policy *policy);
 void ike_sa_set_remote(struct ike_sa *sa, const struct endpoint *remote);
 /* Its peer is authenticated: from now on it is found by the identity. */
 void ike_sa_index_peer_id(struct ike_sa *sa);
+/* The SAs whose peer may be this one, by by_peer_id; the caller compares. */
+struct multi_link *ike_sa_first_of_peer(const struct ike_engine *engine, const struct ike_id *id);
 /* One that is not closing or replaced, the newest; NULL. */
 struct ike_sa *ike_sa_of_policy(const struct ike_engine *engine, uint32_t number);
 /* Is another SA with the peer's address established? */

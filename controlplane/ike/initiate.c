@@ -98,7 +98,7 @@ void initiate_due(struct ike_engine *engine, struct policy_run *run)
 	const struct ike_policy *policy = policy_by_number(engine->config, run->number);
 
 	if (!policy || !policy->is_active || !engine_may_initiate(engine) ||
-		ike_sa_of_policy(engine, run->number))
+		ike_sa_of_policy(engine, run->number) || session_has_policy(engine, policy))
 		return;
 	if (!engine->spis.n) {
 		espd_lease_want(engine);
@@ -117,7 +117,7 @@ void initiate_all_active(struct ike_engine *engine, uint64_t delay_ms)
 		const struct ike_policy *policy = policy_by_number(
 			engine->config, engine->runs[i].number);
 
-		if (policy && policy->is_active)
+		if (policy && policy->is_active && policy_is_ours(engine, policy))
 			run_at(engine, &engine->runs[i],
 				engine->now_ms + delay_ms +
 					(engine->n_runs > 10 ? engine_random_u32(engine) % 1000
@@ -149,7 +149,8 @@ void initiate_after_close(struct ike_engine *engine, uint32_t policy_number, boo
 	struct policy_run *run = policy_run_find(engine, policy_number);
 	const struct ike_policy *policy = policy_by_number(engine->config, policy_number);
 
-	if (!run || !policy || !policy->is_active || engine->is_stopping || run->timer.pos)
+	if (!run || !policy || !policy->is_active || engine->is_stopping || run->timer.pos ||
+		!policy_is_ours(engine, policy))
 		return;
 	uint64_t delay = was_established ? engine_jitter(engine, ACTIVE_FIRST_MS) : ACTIVE_RETRY_MS;
 
@@ -158,8 +159,7 @@ void initiate_after_close(struct ike_engine *engine, uint32_t policy_number, boo
 	run_at(engine, run, engine->now_ms + delay);
 }
 
-/* RFC 7296 2.9: a packet needs an SA; its own selectors are proposed first. */
-static void acquire_for_sa(struct ike_sa *sa, const struct ts_pair *packet)
+void acquire_for_sa(struct ike_sa *sa, const struct ts_pair *packet)
 {
 	struct ike_engine *engine = sa->engine;
 	struct child_sa *child = child_covering(sa, packet);
@@ -213,6 +213,10 @@ void acquire_input(struct ike_engine *engine, const struct ipc_acquire *acquire)
 	}
 	const struct policy_run *run = policy_run_find(engine, number);
 
+	if (policy && session_has_policy(engine, policy)) {
+		session_acquire(engine, policy, &acquire->packet);
+		return;
+	}
 	if (policy && policy->is_active && engine_may_initiate(engine) && engine->spis.n &&
 		(!run || !run->backoff_ms))
 		initiate_policy(engine, policy, &acquire->packet);

@@ -137,6 +137,7 @@ void reload_config(struct ike_engine *engine, const struct ike_config_input *in)
 		engine->out->no_memory = true;
 	warn_of_own_dstid(engine);
 	move_sas(engine, old);
+	sessions_reload(engine);
 	if (in->config->is_decoupled)
 		decouple(engine);
 	else if (old && old->is_decoupled)

@@ -115,6 +115,9 @@ void transport_up(struct ike_engine *engine)
 void held_end(struct ike_engine *engine)
 {
 	engine->are_held_known = true;
+	/* Which of their peers have another SA by now? */
+	if (engine->p.n_engines > 1 && engine->held.first)
+		(void)ike_action_add(engine->out, IKE_ACT_SESSION_QUERY);
 	resync_if_ready(engine);
 }
 

@@ -68,6 +68,9 @@ void ike_sa_move_tunnel(struct ike_sa *from, struct ike_sa *to)
 		handle_map_remove(map, 0, to->tunnel);
 	if (to) {
 		to->tunnel = from->tunnel;
+		to->session_ms = from->session_ms;
+		to->session_policy = from->session_policy;
+		from->session_ms = 0;
 		to->owns_tunnel = from->owns_tunnel;
 	}
 	if (from->owns_tunnel && to)
@@ -100,25 +103,33 @@ void ike_sa_set_policy(struct ike_sa *sa, const struct ike_policy *policy)
 void ike_sa_set_remote(struct ike_sa *sa, const struct endpoint *remote)
 {
 	struct ike_engine *engine = sa->engine;
+	bool has_moved = !addr_equal(&sa->remote.addr, &remote->addr);
 
-	if (!sa->by_peer_addr.next || !addr_equal(&sa->remote.addr, &remote->addr))
+	if (!sa->by_peer_addr.next || has_moved)
 		reindex(sa, &engine->sa_by_peer_addr, &sa->by_peer_addr,
 			engine_hash_addr(engine, &remote->addr));
 	sa->remote = *remote;
+	if (has_moved)
+		session_changed(sa);
 }
 
-static uint64_t peer_id_key(const struct ike_sa *sa)
+static uint64_t peer_id_key(const struct ike_engine *engine, const struct ike_id *id)
 {
-	const struct ike_id *id = &sa->peer_id;
 	uint8_t text[1 + IKE_ID_MAXLEN] = {id->type};
 
 	memcpy(text + 1, id->data, id->len);
-	return engine_hash(sa->engine, text, 1 + (size_t)id->len);
+	return engine_hash(engine, text, 1 + (size_t)id->len);
 }
 
 void ike_sa_index_peer_id(struct ike_sa *sa)
 {
-	reindex(sa, &sa->engine->sa_by_peer_id, &sa->by_peer_id, peer_id_key(sa));
+	reindex(sa, &sa->engine->sa_by_peer_id, &sa->by_peer_id,
+		peer_id_key(sa->engine, &sa->peer_id));
+}
+
+struct multi_link *ike_sa_first_of_peer(const struct ike_engine *engine, const struct ike_id *id)
+{
+	return multi_map_first(&engine->sa_by_peer_id, peer_id_key(engine, id));
 }
 
 struct ike_sa *ike_sa_of_policy(const struct ike_engine *engine, uint32_t number)
@@ -152,7 +163,7 @@ bool ike_sa_has_sibling(const struct ike_sa *sa)
 struct ike_sa *ike_sa_same_peer(const struct ike_sa *sa)
 {
 	const struct multi_map *map = &sa->engine->sa_by_peer_id;
-	struct multi_link *at = multi_map_first(map, peer_id_key(sa));
+	struct multi_link *at = ike_sa_first_of_peer(sa->engine, &sa->peer_id);
 
 	for (; at; at = multi_map_next(map, at)) {
 		struct ike_sa *other = multi_object(at, struct ike_sa, by_peer_id);

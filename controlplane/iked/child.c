@@ -33,48 +33,53 @@ static void log_to_parent(void *ctx, enum log_level level, const char *line)
 
 static void on_peer_message(void *ctx, const struct imsg *msg)
 {
-	struct child_peer *link = ctx;
+	struct child_peer *peer = ctx;
 
-	link->child->from_peer[link->role](link->child->ctx, msg);
+	peer->child->from_peer[peer->role](peer->child->ctx, peer->number, msg);
+}
+
+static void peer_lost(struct child_peer *peer)
+{
+	struct child *child = peer->child;
+
+	imsg_channel_destroy(peer->channel);
+	peer->channel = NULL;
+	if (child->peer_changed)
+		child->peer_changed(child->ctx, peer->role, peer->number, false);
 }
 
 static void on_peer_closed(void *ctx, const char *why)
 {
-	struct child_peer *link = ctx;
-	struct child *child = link->child;
+	struct child_peer *peer = ctx;
 
-	log_debug(&child->log, "%s: channel to %s: %s", iked_role_str(child->role),
-		iked_role_str(link->role), why);
-	imsg_channel_destroy(child->peer[link->role]);
-	child->peer[link->role] = NULL;
-	if (child->peer_changed)
-		child->peer_changed(child->ctx, link->role, false);
+	log_debug(&peer->child->log, "%s: channel to %s %u: %s", iked_role_str(peer->child->role),
+		iked_role_str(peer->role), (unsigned int)peer->number, why);
+	peer_lost(peer);
 }
 
 /* The parent made a channel between this child and another one. */
 static void peer_connect(struct child *child, const struct imsg *msg)
 {
-	uint32_t role;
+	struct msg_peer which;
+	struct child_peer *peer;
 	struct imsg_rules rules;
 	struct imsg_handler handler = {on_peer_message, on_peer_closed, NULL};
 
-	memcpy(&role, msg->body, sizeof(role));
-	if (role >= IKED_N_ROLES || role == IKED_PARENT || !child->from_peer[role]) {
+	memcpy(&which, msg->body, sizeof(which));
+	if (which.role >= IKED_N_ROLES || which.role == IKED_PARENT ||
+		which.number >= IPC_ENGINES_MAX || !child->from_peer[which.role]) {
 		close(msg->fd);
 		return;
 	}
-	if (child->peer[role]) {
-		imsg_channel_destroy(child->peer[role]);
-		child->peer[role] = NULL;
-		if (child->peer_changed)
-			child->peer_changed(child->ctx, (enum iked_role)role, false);
-	}
-	child->link[role] = (struct child_peer){child, (enum iked_role)role};
-	handler.ctx = &child->link[role];
-	rules = messages_rules((enum iked_role)role, child->role);
-	child->peer[role] = imsg_channel_create(child->base, msg->fd, &rules, &handler);
-	if (child->peer[role] && child->peer_changed)
-		child->peer_changed(child->ctx, (enum iked_role)role, true);
+	peer = &child->peer[which.role][which.number];
+	if (peer->channel)
+		peer_lost(peer);
+	*peer = (struct child_peer){child, (enum iked_role)which.role, which.number, NULL};
+	handler.ctx = peer;
+	rules = messages_rules(peer->role, child->role);
+	peer->channel = imsg_channel_create(child->base, msg->fd, &rules, &handler);
+	if (peer->channel && child->peer_changed)
+		child->peer_changed(child->ctx, peer->role, peer->number, true);
 }
 
 static void on_parent_message(void *ctx, const struct imsg *msg)
@@ -160,8 +165,10 @@ void child_fini(struct child *child)
 {
 	imsg_flush(child->parent);
 	for (int i = 0; i < IKED_N_ROLES; i++) {
-		imsg_channel_destroy(child->peer[i]);
-		child->peer[i] = NULL;
+		for (int n = 0; n < IPC_ENGINES_MAX; n++) {
+			imsg_channel_destroy(child->peer[i][n].channel);
+			child->peer[i][n].channel = NULL;
+		}
 	}
 	imsg_channel_destroy(child->parent);
 	child->parent = NULL;

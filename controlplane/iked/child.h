@@ -17,20 +17,28 @@ struct child {
 	enum iked_role role;
 	struct event_base *base;
 	struct imsg_channel *parent;
-	struct imsg_channel *peer[IKED_N_ROLES];
 	struct logger log;
 	void *ctx; /* the role's own struct, for dispatch */
 	void (*from_parent)(void *ctx, const struct imsg *msg);
-	/* By sender; NULL: that child never talks to this one. */
-	void (*from_peer[IKED_N_ROLES])(void *ctx, const struct imsg *msg);
+	/* By sender, and which of the engines; NULL: that child never talks to this one. */
+	void (*from_peer[IKED_N_ROLES])(void *ctx, uint32_t number, const struct imsg *msg);
 	/* May be NULL: the channel to a peer is there, or was lost. */
-	void (*peer_changed)(void *ctx, enum iked_role peer, bool is_there);
-	/* Links for the callbacks of channels. */
+	void (*peer_changed)(void *ctx, enum iked_role peer, uint32_t number, bool is_there);
+	/* The channels to other children, engines by their number, others 0. */
 	struct child_peer {
 		struct child *child;
 		enum iked_role role;
-	} link[IKED_N_ROLES];
+		uint32_t number;
+		struct imsg_channel *channel; /* NULL: there is none */
+	} peer[IKED_N_ROLES][IPC_ENGINES_MAX];
 };
+
+/* NULL: it does not run. */
+static inline struct imsg_channel *child_peer(
+	const struct child *child, enum iked_role role, uint32_t number)
+{
+	return child->peer[role][number].channel;
+}
 
 /*
  * Sets up loop, channel and logger, drops all privileges and reports ready. The caller has

@@ -21,6 +21,7 @@ void ike_process_answer_later(struct ike_process *p, enum ike_input_type type,
 
 static void auth_request(struct ike_process *p, const struct ike_auth_request *request)
 {
+	struct imsg_channel *key = child_peer(&p->child, IKED_KEY, 0);
 	uint8_t body[IMSG_BODY_MAX];
 	struct msg_auth_request m = {
 		.ref = request->ref,
@@ -38,7 +39,7 @@ static void auth_request(struct ike_process *p, const struct ike_auth_request *r
 		.peer = request->peer,
 	};
 
-	if (!p->child.peer[IKED_KEY]) {
+	if (!key) {
 		ike_process_answer_later(
 			p, IKE_IN_AUTH, &request->ref, "the key process is not running");
 		return;
@@ -49,8 +50,8 @@ static void auth_request(struct ike_process *p, const struct ike_auth_request *r
 	}
 	memcpy(body, &m, sizeof(m));
 	memcpy(body + sizeof(m), request->octets, request->octets_len);
-	imsg_send(p->child.peer[IKED_KEY], MSG_AUTH_REQUEST, request->ref.serial, body,
-		sizeof(m) + request->octets_len, -1);
+	imsg_send(key, MSG_AUTH_REQUEST, request->ref.serial, body, sizeof(m) + request->octets_len,
+		-1);
 }
 
 static void pubkey_request(struct ike_process *p, const struct ike_pubkey_request *request)
@@ -59,6 +60,24 @@ static void pubkey_request(struct ike_process *p, const struct ike_pubkey_reques
 		.ref = request->ref, .peer = request->peer, .auth = request->auth};
 
 	imsg_send(p->child.parent, MSG_PUBKEY_REQUEST, request->ref.serial, &m, sizeof(m), -1);
+}
+
+static void engines_tell(struct ike_process *p, enum msg_type type, const void *body, size_t len)
+{
+	for (uint32_t i = 0; i < p->setup.n_engines; i++) {
+		struct imsg_channel *to = child_peer(&p->child, IKED_IKE, i);
+
+		if (to)
+			imsg_send(to, type, 0, body, len, -1);
+	}
+}
+
+static void session_acquire(struct ike_process *p, const struct ike_session_acquire *acquire)
+{
+	struct imsg_channel *to = child_peer(&p->child, IKED_IKE, acquire->engine);
+
+	if (to)
+		imsg_send(to, MSG_SESSION_ACQUIRE, 0, acquire, sizeof(*acquire), -1);
 }
 
 /* For `ikectl monitor`. */
@@ -71,6 +90,7 @@ static void monitor_event(struct ike_process *p, const struct ike_event *event)
 		[IKE_EVENT_AUTH_FAILED] = "authentication failed",
 		[IKE_EVENT_CONFIG] = "configuration",
 	};
+	struct imsg_channel *control = child_peer(&p->child, IKED_CONTROL, 0);
 	struct ctl_event out = {
 		.type = (uint32_t)event->type,
 		.len = (uint32_t)strlen(event->text),
@@ -79,10 +99,10 @@ static void monitor_event(struct ike_process *p, const struct ike_event *event)
 		.timestamp_s = (int64_t)time(NULL),
 	};
 
-	if (!p->child.peer[IKED_CONTROL] || event->type > IKE_EVENT_CONFIG || !names[event->type])
+	if (!control || event->type > IKE_EVENT_CONFIG || !names[event->type])
 		return;
 	snprintf(out.name, sizeof(out.name), "%s", names[event->type]);
-	imsg_send(p->child.peer[IKED_CONTROL], MSG_CTL_EVENT, 0, &out, sizeof(out), -1);
+	imsg_send(control, MSG_CTL_EVENT, 0, &out, sizeof(out), -1);
 }
 
 void ike_process_act(struct ike_process *p, const struct ike_action *action)
@@ -103,6 +123,15 @@ void ike_process_act(struct ike_process *p, const struct ike_action *action)
 	case IKE_ACT_CHECKPOINT:
 		/* Records are kept once another engine can take SAs over; until then an engine
 		 * that starts finds its predecessor's SAs in espd and replaces them. */
+		break;
+	case IKE_ACT_SESSION:
+		engines_tell(p, MSG_SESSION, &action->session, sizeof(action->session));
+		break;
+	case IKE_ACT_SESSION_QUERY:
+		engines_tell(p, MSG_SESSION_QUERY, NULL, 0);
+		break;
+	case IKE_ACT_SESSION_ACQUIRE:
+		session_acquire(p, &action->session_acquire);
 		break;
 	case IKE_ACT_EVENT:
 		monitor_event(p, &action->event);

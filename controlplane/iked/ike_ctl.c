@@ -7,16 +7,17 @@ static void ctl_reply(
 	struct ike_process *p, uint64_t serial, enum ctl_type type, const void *body, size_t len)
 {
 	uint8_t record[sizeof(struct msg_ctl) + CTL_BODY_MAX];
-	const struct msg_ctl head = {type};
+	const struct msg_ctl head = {.type = type};
 
-	if (!p->child.peer[IKED_CONTROL])
+	struct imsg_channel *to = child_peer(&p->child, IKED_CONTROL, 0);
+
+	if (!to || serial == 0)
 		return;
 	if (len > CTL_BODY_MAX)
 		len = CTL_BODY_MAX;
 	memcpy(record, &head, sizeof(head));
 	memcpy(record + sizeof(head), body, len);
-	imsg_send(
-		p->child.peer[IKED_CONTROL], MSG_CTL_REPLY, serial, record, sizeof(head) + len, -1);
+	imsg_send(to, MSG_CTL_REPLY, serial, record, sizeof(head) + len, -1);
 }
 
 void ike_process_ctl_line(
@@ -84,7 +85,7 @@ void ike_process_ctl(struct ike_process *p, const struct imsg *msg)
 		ike_process_ctl_line(p, msg->serial, CTL_ERROR, "the engine is not ready yet");
 		status = 1;
 	} else if (head.type == CTL_SHOW_SA) {
-		ike_process_show_sa(p, msg->serial);
+		ike_process_show_sa(p, msg->serial, head.part);
 	} else if (head.type == CTL_SHOW_STATS) {
 		ike_process_show_stats(p, msg->serial);
 	} else if (head.type == CTL_WHY_POLICY) {

@@ -11,6 +11,10 @@
 #include "ipc/ike_spi.h"
 #include "shared/wipe.h"
 
+/* Bytes of datagrams that may wait for another engine; more are dropped. */
+#define FOREIGN_QUEUE_MAX (1u << 20)
+#define STRANGERS_PER_S 2000
+
 static void stopped_check(struct ike_process *p);
 
 static void timer_set(struct ike_process *p)
@@ -80,7 +84,8 @@ static uint64_t spi_make(void *ctx)
 	uint32_t random[2];
 
 	random_fill(NULL, random, sizeof(random));
-	ike_spi_make(p->setup.steer_key, (uint8_t)random[0], random[1], spi);
+	ike_spi_make(p->steer.key, ipc_steer_shard(&p->steer, p->setup.engine_number, random[0]),
+		random[1], spi);
 	for (size_t i = 0; i < sizeof(spi); i++)
 		number = number << 8 | spi[i];
 	return number;
@@ -96,6 +101,23 @@ static void on_espd_wanted(void *ctx)
 	struct ike_process *p = ctx;
 
 	imsg_send(p->child.parent, MSG_ESPD_WANTED, 0, NULL, 0, -1);
+}
+
+/* The kernel's sockets are all engines': it may be another one's datagram. */
+static void on_foreign(void *ctx, uint32_t engine, const struct ike_datagram *d)
+{
+	struct ike_process *p = ctx;
+	struct imsg_channel *to = child_peer(&p->child, IKED_IKE, engine);
+	uint8_t body[IMSG_BODY_MAX];
+	const struct msg_datagram m = {
+		.local = d->local, .remote = d->remote, .has_marker = d->has_marker};
+
+	/* What is lost here is sent again (RFC 7296 2.1). */
+	if (!to || d->len > sizeof(body) - sizeof(m) || imsg_queued_bytes(to) > FOREIGN_QUEUE_MAX)
+		return;
+	memcpy(body, &m, sizeof(m));
+	memcpy(body + sizeof(m), d->data, d->len);
+	imsg_send(to, MSG_DATAGRAM, 0, body, sizeof(m) + d->len, -1);
 }
 
 static void process_fail(struct ike_process *p, const char *what)
@@ -116,15 +138,19 @@ static void setup(struct ike_process *p, const struct imsg *msg)
 		.base = p->child.base,
 		.log = &p->child.log,
 		.setup = &p->setup,
-		.owner = {on_transport_input, on_espd_wanted, p},
+		.steer = &p->steer,
+		.owner = {on_transport_input, on_espd_wanted, on_foreign, p},
 	};
 
 	if (p->is_set_up)
 		return;
 	memcpy(&p->setup, msg->body, sizeof(p->setup));
 	p->is_set_up = true;
+	ipc_steer_init(&p->steer, p->setup.steer_key, p->setup.n_engines, STRANGERS_PER_S);
 	params.local_id = p->setup.local_id;
 	params.engine_number = p->setup.engine_number;
+	params.n_engines = p->setup.n_engines;
+	params.since_ms = p->setup.since_ms;
 	memcpy(params.cookie_key, p->setup.cookie_key, sizeof(params.cookie_key));
 	params.port = p->setup.port;
 	params.nat_port = p->setup.nat_port;
@@ -192,6 +218,16 @@ static void config_end(struct ike_process *p)
 	if (!p->is_started)
 		p->transport->ops->start(p->transport);
 	p->is_started = true;
+}
+
+static void config_commit(struct ike_process *p, const struct imsg *msg)
+{
+	struct ike_input in = {.type = IKE_IN_CONFIG_COMMIT};
+	uint32_t version;
+
+	memcpy(&version, msg->body, sizeof(version));
+	if (version == p->version)
+		ike_process_input(p, &in);
 }
 
 static void udp_socket_add(struct ike_process *p, const struct imsg *msg)
@@ -272,6 +308,9 @@ static void from_parent(void *ctx, const struct imsg *msg)
 	case MSG_CONFIG_END:
 		config_end(p);
 		break;
+	case MSG_CONFIG_COMMIT:
+		config_commit(p, msg);
+		break;
 	case MSG_UDP_SOCKET:
 		udp_socket_add(p, msg);
 		break;
@@ -291,16 +330,78 @@ static void from_parent(void *ctx, const struct imsg *msg)
 	}
 }
 
-static void from_key(void *ctx, const struct imsg *msg)
+static void from_key(void *ctx, uint32_t number, const struct imsg *msg)
 {
+	(void)number;
 	if (msg->type == MSG_AUTH)
 		ike_process_auth_answer(ctx, msg);
 }
 
-static void from_control(void *ctx, const struct imsg *msg)
+static void from_control(void *ctx, uint32_t number, const struct imsg *msg)
 {
+	(void)number;
 	if (msg->type == MSG_CTL_REQUEST)
 		ike_process_ctl(ctx, msg);
+}
+
+static void datagram_take(struct ike_process *p, const struct imsg *msg)
+{
+	struct ike_input in = {.type = IKE_IN_DATAGRAM};
+	struct msg_datagram m;
+
+	memcpy(&m, msg->body, sizeof(m));
+	in.datagram = (struct ike_datagram){
+		.local = m.local,
+		.remote = m.remote,
+		.has_marker = m.has_marker != 0,
+		.data = msg->body + sizeof(m),
+		.len = msg->len - sizeof(m),
+	};
+	if (p->setup.use_kernel_udp && p->is_started)
+		ike_process_input(p, &in);
+}
+
+static void from_ike(void *ctx, uint32_t number, const struct imsg *msg)
+{
+	struct ike_process *p = ctx;
+	struct ike_input in = {.type = IKE_IN_SESSION};
+	struct msg_session m;
+
+	switch (msg->type) {
+	case MSG_SESSION:
+		memcpy(&m, msg->body, sizeof(m));
+		in.session = m.session;
+		in.session.engine = number; /* the channel says who speaks */
+		ike_process_input(p, &in);
+		break;
+	case MSG_SESSION_QUERY:
+		in.type = IKE_IN_SESSION_QUERY;
+		ike_process_input(p, &in);
+		break;
+	case MSG_SESSION_ACQUIRE:
+		in.type = IKE_IN_SESSION_ACQUIRE;
+		memcpy(&in.session_acquire, msg->body, sizeof(in.session_acquire));
+		ike_process_input(p, &in);
+		break;
+	case MSG_DATAGRAM:
+		datagram_take(p, msg);
+		break;
+	}
+}
+
+/* Another engine came or went. */
+static void peer_changed(void *ctx, enum iked_role peer, uint32_t number, bool is_there)
+{
+	struct ike_process *p = ctx;
+	struct ike_input in = {.type = IKE_IN_ENGINE_LOST, .engine_number = number};
+
+	if (peer != IKED_IKE)
+		return;
+	if (is_there)
+		imsg_send(
+			child_peer(&p->child, IKED_IKE, number), MSG_SESSION_QUERY, 0, NULL, 0, -1);
+	else
+		ike_process_input(p, &in);
 }
 
 static void on_answers(evutil_socket_t fd, short what, void *arg)
@@ -340,11 +441,14 @@ static void process_fini(struct ike_process *p)
 
 int ike_main(void)
 {
-	struct ike_process p = {.child = {.role = IKED_IKE, .from_parent = from_parent}};
+	struct ike_process p = {.child = {.role = IKED_IKE,
+					.from_parent = from_parent,
+					.peer_changed = peer_changed}};
 
 	p.child.ctx = &p;
 	p.child.from_peer[IKED_KEY] = from_key;
 	p.child.from_peer[IKED_CONTROL] = from_control;
+	p.child.from_peer[IKED_IKE] = from_ike;
 	p.last_answer = &p.first_answer;
 	if (child_start(&p.child) < 0)
 		return 1;

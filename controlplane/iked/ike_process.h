@@ -3,6 +3,7 @@
 #include "controlplane/ike/engine.h"
 #include "controlplane/iked/child.h"
 #include "controlplane/iked/transport.h"
+#include "ipc/steer.h"
 
 /*
  * The ike process: the engine, the clock, the transport, and messages to its neighbours. It has
@@ -20,6 +21,7 @@ struct local_answer {
 struct ike_process {
 	struct child child;
 	struct msg_setup setup;
+	struct ipc_steer steer;
 	bool is_set_up, is_started, is_stopping, has_stopped;
 	struct ike_engine *engine;
 	struct transport *transport;
@@ -54,7 +56,8 @@ void ike_process_ctl_counter(
 	struct ike_process *p, uint64_t serial, const struct ctl_counter *counter);
 
 /* ike_show.c */
-void ike_process_show_sa(struct ike_process *p, uint64_t serial);
+/* part: one of CTL_SHOW_SA_PARTS. */
+void ike_process_show_sa(struct ike_process *p, uint64_t serial, uint32_t part);
 void ike_process_show_stats(struct ike_process *p, uint64_t serial);
 /* The request's exit status. */
 int ike_process_why_policy(struct ike_process *p, uint64_t serial, const char *question);

@@ -146,20 +146,38 @@ static void each_by_id(void *ctx, const struct ike_sa_info *sa)
 		show_ike(ctx, sa);
 }
 
-void ike_process_show_sa(struct ike_process *p, uint64_t serial)
+static void show_flows(struct ike_process *p, uint64_t serial)
 {
-	struct show sas = {p, serial, "iked_sas"}, active = {p, serial, "iked_activesas"};
-	struct show by_id = {p, serial, "iked_dstid_sas"};
 	struct flow_show flows = {.show = {p, serial, "iked_flows"}};
 
-	ike_engine_foreach_sa(p->engine, each_sa, &sas);
-	ike_engine_foreach_sa(p->engine, each_active, &active);
 	ike_engine_foreach_sa(p->engine, each_owner, &flows);
 	if (flows.n > 0)
 		qsort(flows.owners, flows.n, sizeof(*flows.owners), owner_compare);
 	ike_engine_foreach_flow(p->engine, each_flow, &flows);
 	free(flows.owners);
-	ike_engine_foreach_sa(p->engine, each_by_id, &by_id);
+}
+
+void ike_process_show_sa(struct ike_process *p, uint64_t serial, uint32_t part)
+{
+	struct show sas = {p, serial, "iked_sas"}, active = {p, serial, "iked_activesas"};
+	struct show by_id = {p, serial, "iked_dstid_sas"};
+
+	switch (part) {
+	case 0:
+		ike_engine_foreach_sa(p->engine, each_sa, &sas);
+		break;
+	case 1:
+		ike_engine_foreach_sa(p->engine, each_active, &active);
+		break;
+	case 2:
+		show_flows(p, serial);
+		break;
+	case 3:
+		ike_engine_foreach_sa(p->engine, each_by_id, &by_id);
+		break;
+	default:
+		break;
+	}
 }
 
 /* iked's block in its order, then ours. %s becomes "s" unless the value is 1. */

@@ -115,7 +115,8 @@ static void from_parent(void *ctx, const struct imsg *msg)
 	}
 }
 
-static void auth_reply(struct key_process *key, uint64_t serial, const struct keyring_auth *auth)
+static void auth_reply(
+	struct key_process *key, uint32_t engine, uint64_t serial, const struct keyring_auth *auth)
 {
 	uint8_t body[sizeof(struct msg_auth) + sizeof(auth->data) + sizeof(auth->cert) +
 		     sizeof(auth->text)];
@@ -133,11 +134,11 @@ static void auth_reply(struct key_process *key, uint64_t serial, const struct ke
 	write_bytes(&w, auth->data, auth->len);
 	write_bytes(&w, auth->cert, auth->cert_len);
 	write_bytes(&w, auth->text, strlen(auth->text));
-	imsg_send(key->child.peer[IKED_IKE], MSG_AUTH, serial, body, w.len, -1);
+	imsg_send(child_peer(&key->child, IKED_IKE, engine), MSG_AUTH, serial, body, w.len, -1);
 	wipe(body, sizeof(body));
 }
 
-static void from_ike(void *ctx, const struct imsg *msg)
+static void from_ike(void *ctx, uint32_t engine, const struct imsg *msg)
 {
 	struct key_process *key = ctx;
 	struct msg_auth_request request;
@@ -149,7 +150,7 @@ static void from_ike(void *ctx, const struct imsg *msg)
 	if (request.octets_len == msg->len - sizeof(request))
 		keyring_auth_make(key->rings, &request,
 			(struct bytes){msg->body + sizeof(request), request.octets_len}, &auth);
-	auth_reply(key, msg->serial, &auth);
+	auth_reply(key, engine, msg->serial, &auth);
 	wipe(&auth, sizeof(auth));
 }
 

@@ -9,14 +9,15 @@
 #include "controlplane/iked/child.h"
 #include "controlplane/iked/crypto_memory.h"
 #include "controlplane/iked/parent.h"
+#include "ipc/messages.h"
 #include "ipc/paths.h"
 
 #define PENSTOCK_VERSION "0.1.0"
 
 static void __attribute__((noreturn)) usage(void)
 {
-	fprintf(stderr, "usage: penstock-iked [-dKnSTtVv] [-D macro=value] [-e espd-socket] "
-			"[-f file]\n\t[-p udpencap_port] [-s socket]\n");
+	fprintf(stderr, "usage: penstock-iked [-dKnSTtVv] [-D macro=value] [-E engines] "
+			"[-e espd-socket]\n\t[-f file] [-p udpencap_port] [-s socket]\n");
 	exit(1);
 }
 
@@ -52,6 +53,19 @@ static void macro_add(struct iked_options *o, char *definition)
 	o->macros[o->n_macros++] = (struct conf_macro){definition, equals + 1};
 }
 
+static unsigned int engines_parse(const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*text == '\0' || *end != '\0' || n == 0 || n > IPC_ENGINES_MAX) {
+		fprintf(stderr, "penstock-iked: -E %s: expected a number of engines, 1 to %d\n",
+			text, IPC_ENGINES_MAX);
+		exit(1);
+	}
+	return (unsigned int)n;
+}
+
 static uint16_t port_parse(const char *text)
 {
 	char *end;
@@ -69,7 +83,7 @@ static enum iked_role options_parse(int argc, char **argv, struct iked_options *
 {
 	int option, role = IKED_PARENT;
 
-	while ((option = getopt(argc, argv, "6D:de:f:Knp:P:Ss:TtVv")) != -1) {
+	while ((option = getopt(argc, argv, "6D:dE:e:f:Knp:P:Ss:TtVv")) != -1) {
 		switch (option) {
 		case '6':
 			fprintf(stderr, "penstock-iked: -6 has no effect\n");
@@ -79,6 +93,9 @@ static enum iked_role options_parse(int argc, char **argv, struct iked_options *
 			break;
 		case 'd':
 			o->is_foreground = true;
+			break;
+		case 'E':
+			o->n_engines = engines_parse(optarg);
 			break;
 		case 'e':
 			o->espd_path = optarg;
@@ -183,6 +200,7 @@ int main(int argc, char **argv)
 {
 	struct conf_macro macros[IKED_MACROS_MAX];
 	struct iked_options o = {
+		.n_engines = 1,
 		.nat_port = IKED_NAT_PORT,
 		.conf_path = IKED_CONF_PATH,
 		.ctl_path = CTL_SOCKET_PATH,

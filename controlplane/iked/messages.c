@@ -25,7 +25,7 @@ int iked_role_parse(const char *word)
 }
 
 static const struct imsg_rule parent_to_key[] = {
-	{MSG_PEER, "peer", EXACT(uint32_t), true},
+	{MSG_PEER, "peer", EXACT(struct msg_peer), true},
 	{MSG_LOG_LEVEL, "log level", EXACT(uint32_t), false},
 	{MSG_STOP, "stop", NO_BODY, false},
 	{MSG_KEY_BEGIN, "key begin", EXACT(uint32_t), false},
@@ -36,13 +36,14 @@ static const struct imsg_rule parent_to_key[] = {
 };
 
 static const struct imsg_rule parent_to_ike[] = {
-	{MSG_PEER, "peer", EXACT(uint32_t), true},
+	{MSG_PEER, "peer", EXACT(struct msg_peer), true},
 	{MSG_LOG_LEVEL, "log level", EXACT(uint32_t), false},
 	{MSG_STOP, "stop", NO_BODY, false},
 	{MSG_SETUP, "setup", EXACT(struct msg_setup), false},
 	{MSG_CONFIG_BEGIN, "config begin", EXACT(struct msg_config_begin), false},
 	{MSG_CONFIG_CHUNK, "config chunk", BYTES, false},
 	{MSG_CONFIG_END, "config end", NO_BODY, false},
+	{MSG_CONFIG_COMMIT, "config commit", EXACT(uint32_t), false},
 	{MSG_UDP_SOCKET, "udp socket", EXACT(struct msg_udp_socket), true},
 	{MSG_LOCAL_ADDR, "local address", EXACT(struct ipc_addr_event), false},
 	{MSG_ESPD_SOCKET, "espd socket", NO_BODY, true},
@@ -51,10 +52,10 @@ static const struct imsg_rule parent_to_ike[] = {
 };
 
 static const struct imsg_rule parent_to_control[] = {
-	{MSG_PEER, "peer", EXACT(uint32_t), true},
+	{MSG_PEER, "peer", EXACT(struct msg_peer), true},
 	{MSG_LOG_LEVEL, "log level", EXACT(uint32_t), false},
 	{MSG_STOP, "stop", NO_BODY, false},
-	{MSG_CTL_SOCKET, "ctl socket", NO_BODY, true},
+	{MSG_CTL_SOCKET, "ctl socket", EXACT(uint32_t), true},
 	{MSG_CTL_REPLY, "ctl reply", WITH_BYTES(struct msg_ctl), false},
 	{MSG_CTL_EVENT, "ctl event", EXACT(struct ctl_event), false},
 };
@@ -99,6 +100,13 @@ static const struct imsg_rule ike_to_control[] = {
 	{MSG_CTL_EVENT, "ctl event", EXACT(struct ctl_event), false},
 };
 
+static const struct imsg_rule ike_to_ike[] = {
+	{MSG_SESSION, "session", EXACT(struct msg_session), false},
+	{MSG_SESSION_QUERY, "session query", NO_BODY, false},
+	{MSG_SESSION_ACQUIRE, "session acquire", EXACT(struct msg_session_acquire), false},
+	{MSG_DATAGRAM, "datagram", WITH_BYTES(struct msg_datagram), false},
+};
+
 #define PAIR(from, to, table) [from][to] = {table, N(table)}
 
 static const struct imsg_rules pairs[IKED_N_ROLES][IKED_N_ROLES] = {
@@ -112,6 +120,7 @@ static const struct imsg_rules pairs[IKED_N_ROLES][IKED_N_ROLES] = {
 	PAIR(IKED_KEY, IKED_IKE, key_to_ike),
 	PAIR(IKED_CONTROL, IKED_IKE, control_to_ike),
 	PAIR(IKED_IKE, IKED_CONTROL, ike_to_control),
+	PAIR(IKED_IKE, IKED_IKE, ike_to_ike),
 };
 
 struct imsg_rules messages_rules(enum iked_role from, enum iked_role to)

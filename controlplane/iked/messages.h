@@ -16,7 +16,7 @@ enum msg_type {
 	MSG_NONE = 0,
 
 	/* parent to every child */
-	MSG_PEER,      /* u32 role; fd: a channel to that child */
+	MSG_PEER,      /* struct msg_peer; fd: a channel to that child */
 	MSG_LOG_LEVEL, /* u32 enum log_level */
 	MSG_STOP,      /* no body: end cleanly */
 
@@ -35,15 +35,16 @@ enum msg_type {
 			 * (status 0; empty: there is none) or a text (else) */
 
 	/* parent to ike */
-	MSG_SETUP,        /* struct msg_setup: once, first */
-	MSG_CONFIG_BEGIN, /* struct msg_config_begin */
-	MSG_CONFIG_CHUNK, /* bytes of the serialised configuration (conf_serial.h), in order */
-	MSG_CONFIG_END,   /* no body */
-	MSG_UDP_SOCKET,   /* struct msg_udp_socket; fd */
-	MSG_LOCAL_ADDR,   /* struct ipc_addr_event: kernel-UDP transport only */
-	MSG_ESPD_SOCKET,  /* no body; fd: connected to espd */
-	MSG_ESPD_FAILED,  /* text: why there is no such socket */
-	MSG_PUBKEY,       /* struct msg_pubkey, then spki_len bytes, then a text */
+	MSG_SETUP,         /* struct msg_setup: once, first */
+	MSG_CONFIG_BEGIN,  /* struct msg_config_begin */
+	MSG_CONFIG_CHUNK,  /* bytes of the serialised configuration (conf_serial.h), in order */
+	MSG_CONFIG_END,    /* no body */
+	MSG_CONFIG_COMMIT, /* u32 version: all engines have it; what it replaced may go */
+	MSG_UDP_SOCKET,    /* struct msg_udp_socket; fd */
+	MSG_LOCAL_ADDR,    /* struct ipc_addr_event: kernel-UDP transport only */
+	MSG_ESPD_SOCKET,   /* no body; fd: connected to espd */
+	MSG_ESPD_FAILED,   /* text: why there is no such socket */
+	MSG_PUBKEY,        /* struct msg_pubkey, then spki_len bytes, then a text */
 	/* ike to parent */
 	MSG_CONFIG_DONE,    /* struct msg_config_done, then a text if it failed */
 	MSG_ESPD_WANTED,    /* no body: connect (again) */
@@ -55,12 +56,22 @@ enum msg_type {
 	MSG_AUTH,         /* struct msg_auth, then auth_len, cert_len bytes, then a text */
 
 	/* parent to control */
-	MSG_CTL_SOCKET, /* no body; fd: listening */
+	MSG_CTL_SOCKET, /* u32 how many engines there are; fd: listening */
 
 	/* control to parent and to ike, and back; the serial names the client's request */
 	MSG_CTL_REQUEST, /* struct msg_ctl, then the request's body */
 	MSG_CTL_REPLY,   /* struct msg_ctl, then the reply's body; the last is CTL_DONE */
 	MSG_CTL_EVENT,   /* struct ctl_event: to all monitors */
+
+	/* ike to another ike */
+	MSG_SESSION,         /* struct msg_session */
+	MSG_SESSION_QUERY,   /* no body: answered by all sessions that the engine has */
+	MSG_SESSION_ACQUIRE, /* struct msg_session_acquire */
+	MSG_DATAGRAM,        /* struct msg_datagram, then its bytes: kernel-UDP transport only */
+};
+
+struct msg_peer {
+	uint32_t role, number; /* number: of an engine, else 0 */
 };
 
 struct msg_psk {
@@ -79,7 +90,8 @@ struct msg_setup {
 	uint8_t steer_key[16];
 	uint16_t port, nat_port;
 	uint8_t use_kernel_udp, no_nat_t, only_nat_t, start_passive;
-	uint32_t engine_number;
+	uint32_t engine_number, n_engines;
+	uint64_t since_ms; /* what engines made before, an earlier engine knew (0: all) */
 };
 
 struct msg_config_begin {
@@ -132,8 +144,27 @@ struct msg_auth {
 	uint8_t reserved[6];
 };
 
+/* Sections of `show sa`, asked for one by one. */
+#define CTL_SHOW_SA_PARTS 4
+
 struct msg_ctl {
 	uint32_t type; /* enum ctl_type */
+	uint32_t part; /* of a listing: each part is asked of all engines before the next */
+};
+
+/* For an engine: what it has not to do with, or what another engine must know. */
+struct msg_session {
+	struct ike_session session;
+};
+
+struct msg_session_acquire {
+	struct ike_session_acquire acquire;
+};
+
+struct msg_datagram {
+	struct endpoint local, remote;
+	uint32_t has_marker;
+	uint32_t reserved;
 };
 
 /* What `from` may say to `to`. */

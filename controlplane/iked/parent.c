@@ -13,7 +13,7 @@
 #include "shared/notify.h"
 #include "shared/wipe.h"
 
-/* How long the engine may take to say goodbye to its peers. */
+/* How long the engines may take to say goodbye to their peers. */
 #define STOP_S 5
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
@@ -49,7 +49,16 @@ static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 	event_base_loopbreak(p->base);
 }
 
-/* First call: the engine takes everything out. Second call, when it did: the end. */
+static void stopped_check(struct parent *p)
+{
+	for (uint32_t i = 0; i < p->options->n_engines; i++) {
+		if (!p->child[IKED_IKE][i].has_stopped)
+			return;
+	}
+	event_base_loopbreak(p->base);
+}
+
+/* First call: the engines take everything out; when all did, the end. Second call: at once. */
 void parent_stop(struct parent *p, int exit_status)
 {
 	const struct timeval wait = {STOP_S, 0};
@@ -61,12 +70,21 @@ void parent_stop(struct parent *p, int exit_status)
 	p->is_stopping = true;
 	(void)notify_send("STOPPING=1");
 	p->exit_status = exit_status;
-	if (!p->child[IKED_IKE].channel) {
-		event_base_loopbreak(p->base);
-		return;
-	}
-	parent_send(p, IKED_IKE, MSG_STOP, 0, NULL, 0, -1);
 	event_add(p->stop_timer, &wait);
+	for (uint32_t i = 0; i < p->options->n_engines; i++) {
+		if (p->child[IKED_IKE][i].channel)
+			parent_send_engine(p, i, MSG_STOP, 0, NULL, 0, -1);
+		else
+			p->child[IKED_IKE][i].has_stopped = true;
+	}
+	stopped_check(p);
+}
+
+void parent_engine_stopped(struct parent *p, uint32_t number)
+{
+	p->child[IKED_IKE][number].has_stopped = true;
+	if (p->is_stopping)
+		stopped_check(p);
 }
 
 static int signals_add(struct parent *p)
@@ -96,6 +114,7 @@ static int setup_fill(struct parent *p, const struct ike_id *local_id)
 		.no_nat_t = o->no_nat_t,
 		.only_nat_t = o->only_nat_t,
 		.start_passive = o->start_passive,
+		.n_engines = o->n_engines,
 	};
 	/* These outlive an engine: cookies and SPIs that one gave out are good for the next. */
 	if (getrandom(s->cookie_key, sizeof(s->cookie_key), 0) != sizeof(s->cookie_key) ||
@@ -126,6 +145,7 @@ static void parent_fini(struct parent *p)
 {
 	parent_children_kill(p);
 	parent_ctl_unlink(p);
+	parent_sockets_close(p);
 	iked_conf_free(p->config);
 	iked_conf_free(p->load.config);
 	for (size_t i = 0; i < sizeof(p->signals) / sizeof(p->signals[0]); i++) {
@@ -164,6 +184,7 @@ int parent_main(const struct iked_options *options, struct ike_config *config,
 	}
 	if (host_key_prepare(&p) < 0 || parent_ctl_listen(&p) < 0)
 		goto out;
+	parent_sockets_open(&p);
 	if (privs_parent() < 0) {
 		log_error(&p.log, "cannot limit what the parent may do: %s", strerror(errno));
 		goto out;

@@ -10,7 +10,7 @@ static void ctl_reply(
 	struct parent *p, uint64_t serial, enum ctl_type type, const void *body, size_t len)
 {
 	uint8_t record[sizeof(struct msg_ctl) + CTL_BODY_MAX];
-	const struct msg_ctl head = {type};
+	const struct msg_ctl head = {.type = type};
 
 	if (len > CTL_BODY_MAX)
 		len = CTL_BODY_MAX;
@@ -45,8 +45,9 @@ static void log_level_set(struct parent *p, enum log_level level)
 	const uint32_t number = (uint32_t)level;
 
 	p->log.level = level;
-	for (int role = IKED_KEY; role < IKED_N_ROLES; role++)
-		parent_send(p, (enum iked_role)role, MSG_LOG_LEVEL, 0, &number, sizeof(number), -1);
+	parent_send(p, IKED_KEY, MSG_LOG_LEVEL, 0, &number, sizeof(number), -1);
+	parent_send(p, IKED_CONTROL, MSG_LOG_LEVEL, 0, &number, sizeof(number), -1);
+	parent_send_engines(p, MSG_LOG_LEVEL, &number, sizeof(number));
 }
 
 void parent_ctl_request(struct parent *p, const struct imsg *msg)

@@ -17,8 +17,9 @@ static void child_log(struct parent *p, const struct imsg *msg)
 		(const char *)msg->body + sizeof(level));
 }
 
-void parent_from_key(struct parent *p, const struct imsg *msg)
+void parent_from_key(struct parent *p, uint32_t number, const struct imsg *msg)
 {
+	(void)number;
 	switch (msg->type) {
 	case MSG_LOG:
 		child_log(p, msg);
@@ -45,7 +46,7 @@ static bool kind_is_right(uint32_t auth, const uint8_t *spki, size_t len)
 }
 
 /* The peer's identity is a stranger's word: keydir decides whether it is a file name. */
-static void pubkey_request(struct parent *p, const struct imsg *msg)
+static void pubkey_request(struct parent *p, uint32_t engine, const struct imsg *msg)
 {
 	uint8_t body[sizeof(struct msg_pubkey) + IKE_PUBKEY_MAX + KEYDIR_PATH_MAX + 160];
 	struct msg_pubkey_request request;
@@ -74,34 +75,34 @@ static void pubkey_request(struct parent *p, const struct imsg *msg)
 	reply.error = result;
 	reply.spki_len = (uint32_t)len;
 	memcpy(body, &reply, sizeof(reply));
-	parent_send(
-		p, IKED_IKE, MSG_PUBKEY, msg->serial, body, sizeof(reply) + len + strlen(text), -1);
+	parent_send_engine(
+		p, engine, MSG_PUBKEY, msg->serial, body, sizeof(reply) + len + strlen(text), -1);
 }
 
-void parent_from_ike(struct parent *p, const struct imsg *msg)
+void parent_from_ike(struct parent *p, uint32_t number, const struct imsg *msg)
 {
 	switch (msg->type) {
 	case MSG_LOG:
 		child_log(p, msg);
 		break;
 	case MSG_CONFIG_DONE:
-		parent_load_engine_done(p, msg);
+		parent_load_engine_done(p, number, msg);
 		break;
 	case MSG_ESPD_WANTED:
-		parent_espd_connect(p);
+		parent_espd_connect(p, number);
 		break;
 	case MSG_PUBKEY_REQUEST:
-		pubkey_request(p, msg);
+		pubkey_request(p, number, msg);
 		break;
 	case MSG_STOPPED:
-		if (p->is_stopping)
-			parent_stop(p, p->exit_status);
+		parent_engine_stopped(p, number);
 		break;
 	}
 }
 
-void parent_from_control(struct parent *p, const struct imsg *msg)
+void parent_from_control(struct parent *p, uint32_t number, const struct imsg *msg)
 {
+	(void)number;
 	switch (msg->type) {
 	case MSG_LOG:
 		child_log(p, msg);

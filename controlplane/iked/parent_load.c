@@ -14,10 +14,14 @@
  * 1. the parent reads and checks the file; an error ends here and nothing has changed
  * 2. key gets the private key and the pre-shared keys under a new version, next to those it has
  * 3. key answers with the public half: local.pub must be the same, or is written
- * 4. ike gets the configuration without secrets; it moves its SAs to the new policies
- * 5. ike answers: key forgets the old version, whoever asked is told
+ * 4. every engine gets the configuration without secrets, adds the new flows and moves its SAs to
+ *    the new policies; what has gone stays in force
+ * 5. when all have answered they are told so, and take out what the new one has not: a flow that
+ *    another engine has now is there before it goes. key forgets the old version, whoever asked
+ *    is told
  *
- * Until 5 the old configuration runs. A failure on the way makes key forget the new version.
+ * Until 5 the old configuration is the one that counts. A failure on the way makes key forget the
+ * new version, and the engines get the old one again.
  */
 static bool uses_public_key(const struct ike_policy *policy)
 {
@@ -76,15 +80,37 @@ struct ike_config *parent_config_read(const struct iked_options *options, const 
 	return config;
 }
 
+struct serialised {
+	uint32_t version;
+	uint8_t *data;
+	size_t len;
+};
+
 static void load_clear(struct parent *p)
 {
 	iked_conf_free(p->load.config);
 	memset(&p->load, 0, sizeof(p->load));
 }
 
+static void config_send(struct parent *p, uint32_t engine, const struct serialised *config);
+static int serialise(const struct ike_config *config, uint32_t version, struct serialised *out);
+
+/* Engines may have the configuration that failed. */
+static void roll_back(struct parent *p)
+{
+	struct serialised old;
+
+	if (!p->config || serialise(p->config, p->version, &old) < 0)
+		return;
+	for (uint32_t n = 0; n < p->options->n_engines; n++)
+		config_send(p, n, &old);
+	free(old.data);
+}
+
 void parent_load_abort(struct parent *p, const char *why)
 {
 	const uint32_t version = p->load.version;
+	const bool engines_have_it = p->load.stage == LOAD_ENGINE;
 
 	if (p->load.stage == LOAD_IDLE)
 		return;
@@ -95,6 +121,8 @@ void parent_load_abort(struct parent *p, const char *why)
 		parent_ctl_done(p, p->load.ctl_serial, 1);
 	}
 	load_clear(p);
+	if (engines_have_it)
+		roll_back(p);
 	if (p->is_first_load)
 		parent_stop(p, 1);
 }
@@ -168,31 +196,37 @@ void parent_load_begin(struct parent *p, struct ike_config *config, const char *
 	parent_send(p, IKED_KEY, MSG_KEY_COMMIT, 0, NULL, 0, -1);
 }
 
-static void config_send(struct parent *p, const struct ike_config *config, uint32_t version)
+static int serialise(const struct ike_config *config, uint32_t version, struct serialised *out)
 {
-	struct msg_config_begin begin = {.version = version};
-	size_t len = 0;
-	uint8_t *data = conf_serial_write(config, &len);
-
-	if (!data) {
-		parent_load_abort(p, "the configuration is too large");
-		return;
-	}
-	begin.total_len = (uint32_t)len;
-	parent_send(p, IKED_IKE, MSG_CONFIG_BEGIN, 0, &begin, sizeof(begin), -1);
-	for (size_t at = 0; at < len; at += IMSG_BODY_MAX) {
-		size_t n = len - at < IMSG_BODY_MAX ? len - at : IMSG_BODY_MAX;
-
-		parent_send(p, IKED_IKE, MSG_CONFIG_CHUNK, 0, data + at, n, -1);
-	}
-	parent_send(p, IKED_IKE, MSG_CONFIG_END, 0, NULL, 0, -1);
-	free(data);
+	out->version = version;
+	out->data = conf_serial_write(config, &out->len);
+	return out->data ? 0 : -1;
 }
 
-void parent_config_resend(struct parent *p)
+static void config_send(struct parent *p, uint32_t engine, const struct serialised *config)
 {
-	if (p->config)
-		config_send(p, p->config, p->version);
+	const struct msg_config_begin begin = {config->version, (uint32_t)config->len};
+
+	parent_send_engine(p, engine, MSG_CONFIG_BEGIN, 0, &begin, sizeof(begin), -1);
+	for (size_t at = 0; at < config->len; at += IMSG_BODY_MAX) {
+		size_t n = config->len - at < IMSG_BODY_MAX ? config->len - at : IMSG_BODY_MAX;
+
+		parent_send_engine(p, engine, MSG_CONFIG_CHUNK, 0, config->data + at, n, -1);
+	}
+	parent_send_engine(p, engine, MSG_CONFIG_END, 0, NULL, 0, -1);
+}
+
+void parent_config_resend(struct parent *p, uint32_t engine)
+{
+	const bool is_new = p->load.stage == LOAD_ENGINE;
+	const struct ike_config *which = is_new ? p->load.config : p->config;
+	struct serialised config;
+
+	/* While the others get a new one it has no need of the old. */
+	if (!which || serialise(which, is_new ? p->load.version : p->version, &config) < 0)
+		return;
+	config_send(p, engine, &config);
+	free(config.data);
 }
 
 /* The private key's public half against local.pub. 0 or -1 after parent_load_abort. */
@@ -216,6 +250,7 @@ static int local_pub_check(struct parent *p, const uint8_t *spki, size_t len)
 void parent_load_keys_done(struct parent *p, const struct imsg *msg)
 {
 	struct msg_key_loaded loaded;
+	struct serialised config;
 	const uint8_t *rest = msg->body + sizeof(loaded);
 	const size_t rest_len = msg->len - sizeof(loaded);
 
@@ -232,22 +267,21 @@ void parent_load_keys_done(struct parent *p, const struct imsg *msg)
 	}
 	if (local_pub_check(p, rest, rest_len) < 0)
 		return;
-	p->load.stage = LOAD_ENGINE;
-	config_send(p, p->load.config, p->load.version);
-}
-
-void parent_load_engine_done(struct parent *p, const struct imsg *msg)
-{
-	struct msg_config_done done;
-	const uint32_t old_version = p->version;
-
-	memcpy(&done, msg->body, sizeof(done));
-	if (p->load.stage != LOAD_ENGINE || done.version != p->load.version)
-		return;
-	if (done.status != 0) {
-		parent_load_abort(p, "the engine refused the configuration");
+	if (serialise(p->load.config, p->load.version, &config) < 0) {
+		parent_load_abort(p, "the configuration is too large");
 		return;
 	}
+	p->load.stage = LOAD_ENGINE;
+	for (uint32_t n = 0; n < p->options->n_engines; n++)
+		config_send(p, n, &config);
+	free(config.data);
+}
+
+static void load_finish(struct parent *p)
+{
+	const uint32_t old_version = p->version;
+
+	parent_send_engines(p, MSG_CONFIG_COMMIT, &p->load.version, sizeof(p->load.version));
 	parent_send(p, IKED_KEY, MSG_KEY_FORGET, 0, &old_version, sizeof(old_version), -1);
 	iked_conf_free(p->config);
 	p->config = p->load.config;
@@ -262,6 +296,27 @@ void parent_load_engine_done(struct parent *p, const struct imsg *msg)
 	if (p->is_first_load && notify_send("READY=1") < 0)
 		log_warn(&p->log, "NOTIFY_SOCKET: %s", strerror(errno));
 	p->is_first_load = false;
+}
+
+void parent_load_engine_done(struct parent *p, uint32_t engine, const struct imsg *msg)
+{
+	const uint32_t all = (1u << p->options->n_engines) - 1;
+	struct msg_config_done done;
+
+	memcpy(&done, msg->body, sizeof(done));
+	/* One that started meanwhile, or was given the old one back. */
+	if (done.status == 0 && p->config && done.version == p->version)
+		parent_send_engine(
+			p, engine, MSG_CONFIG_COMMIT, 0, &done.version, sizeof(done.version), -1);
+	if (p->load.stage != LOAD_ENGINE || done.version != p->load.version)
+		return;
+	if (done.status != 0) {
+		parent_load_abort(p, "an engine refused the configuration");
+		return;
+	}
+	p->load.engines_done |= 1u << engine;
+	if (p->load.engines_done == all)
+		load_finish(p);
 }
 
 /* What a parser said, to the log and to who asked. */

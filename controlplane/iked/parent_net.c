@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <linux/in6.h>
 #include <net/if.h>
@@ -12,6 +13,7 @@
 
 #include "controlplane/iked/parent.h"
 #include "ipc/attach.h"
+#include "shared/wipe.h"
 
 /* Descriptors that only root can make, for the children. */
 
@@ -47,18 +49,61 @@ fail:
 	return -1;
 }
 
-static void udp_socket_send(struct parent *p, uint8_t family, uint16_t port, bool is_nat_t)
+static void socket_open(struct parent *p, uint8_t family, uint16_t port, bool is_nat_t)
 {
-	const struct msg_udp_socket body = {port, family, is_nat_t};
 	int fd = udp_socket(family, port);
 
 	if (fd < 0 && errno != EAFNOSUPPORT)
 		log_error(&p->log, "UDP port %u of IPv%u: %s", port, family, strerror(errno));
 	if (fd >= 0)
-		parent_send(p, IKED_IKE, MSG_UDP_SOCKET, 0, &body, sizeof(body), fd);
+		p->sockets[p->n_sockets++] = (struct parent_socket){{port, family, is_nat_t}, fd};
 }
 
-static void local_addrs_send(struct parent *p)
+void parent_sockets_open(struct parent *p)
+{
+	static const uint8_t families[] = {4, 6};
+
+	for (size_t i = 0; i < sizeof(families) && p->options->kernel_udp; i++) {
+		if (!p->options->only_nat_t)
+			socket_open(p, families[i], IKED_PORT, false);
+		if (!p->options->no_nat_t)
+			socket_open(p, families[i], p->options->nat_port, true);
+	}
+}
+
+void parent_sockets_close(struct parent *p)
+{
+	while (p->n_sockets > 0)
+		close(p->sockets[--p->n_sockets].fd);
+}
+
+static void sockets_send(struct parent *p, uint32_t engine)
+{
+	for (unsigned int i = 0; i < p->n_sockets; i++) {
+		const struct parent_socket *s = &p->sockets[i];
+		int fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+
+		if (fd >= 0)
+			parent_send_engine(
+				p, engine, MSG_UDP_SOCKET, 0, &s->what, sizeof(s->what), fd);
+	}
+}
+
+/* Unbound: each engine asks the kernel for routes by one of its own. */
+static void route_sockets_send(struct parent *p, uint32_t engine)
+{
+	static const uint8_t families[] = {4, 6};
+
+	for (size_t i = 0; i < sizeof(families); i++) {
+		const struct msg_udp_socket what = {0, families[i], false};
+		int fd = udp_socket(families[i], 0);
+
+		if (fd >= 0)
+			parent_send_engine(p, engine, MSG_UDP_SOCKET, 0, &what, sizeof(what), fd);
+	}
+}
+
+static void local_addrs_send(struct parent *p, uint32_t engine)
 {
 	struct ifaddrs *list = NULL;
 
@@ -72,44 +117,37 @@ static void local_addrs_send(struct parent *p)
 			continue;
 		event.addr = e.addr;
 		event.ifindex = if_nametoindex(ifa->ifa_name);
-		parent_send(p, IKED_IKE, MSG_LOCAL_ADDR, 0, &event, sizeof(event), -1);
+		parent_send_engine(p, engine, MSG_LOCAL_ADDR, 0, &event, sizeof(event), -1);
 	}
 	freeifaddrs(list);
 }
 
-static void kernel_transport_send(struct parent *p)
+void parent_engine_setup(struct parent *p, uint32_t engine)
 {
-	static const uint8_t families[] = {4, 6};
+	struct msg_setup setup = p->setup;
 
-	local_addrs_send(p);
-	for (size_t i = 0; i < sizeof(families); i++) {
-		if (!p->options->only_nat_t)
-			udp_socket_send(p, families[i], IKED_PORT, false);
-		if (!p->options->no_nat_t)
-			udp_socket_send(p, families[i], p->options->nat_port, true);
-		/* The last one opens the transport: it asks the kernel for routes. */
-		udp_socket_send(p, families[i], 0, false);
-	}
+	setup.engine_number = engine;
+	setup.since_ms = p->child[IKED_IKE][engine].ended_ms;
+	parent_send_engine(p, engine, MSG_SETUP, 0, &setup, sizeof(setup), -1);
+	wipe(&setup, sizeof(setup));
+	if (!p->options->kernel_udp)
+		return;
+	local_addrs_send(p, engine);
+	sockets_send(p, engine);
+	route_sockets_send(p, engine);
 }
 
-void parent_engine_setup(struct parent *p)
-{
-	parent_send(p, IKED_IKE, MSG_SETUP, 0, &p->setup, sizeof(p->setup), -1);
-	if (p->options->kernel_udp)
-		kernel_transport_send(p);
-}
-
-void parent_espd_connect(struct parent *p)
+void parent_espd_connect(struct parent *p, uint32_t engine)
 {
 	int fd = ipc_connect(p->options->espd_path);
 	char text[256];
 
 	if (fd >= 0) {
-		parent_send(p, IKED_IKE, MSG_ESPD_SOCKET, 0, NULL, 0, fd);
+		parent_send_engine(p, engine, MSG_ESPD_SOCKET, 0, NULL, 0, fd);
 		return;
 	}
 	snprintf(text, sizeof(text), "%s: %s", p->options->espd_path, strerror(errno));
-	parent_send(p, IKED_IKE, MSG_ESPD_FAILED, 0, text, strlen(text), -1);
+	parent_send_engine(p, engine, MSG_ESPD_FAILED, 0, text, strlen(text), -1);
 }
 
 /* A socket that nobody listens on is left over from a daemon that was killed. */

@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-/* The processes of penstock-iked. */
+/* The processes of penstock-iked: one of each, but of ike as many as there are engines. */
 enum iked_role {
 	IKED_PARENT = 0,
 	IKED_KEY,

@@ -110,7 +110,8 @@ static uint32_t spi_lease(struct sad_table *table, const struct ipc_spi_lease *l
 	struct ike_input in = {.type = IKE_IN_SPI_LEASE};
 
 	if (table->next_index == 0)
-		table->next_index = FIRST_INDEX;
+		table->next_index = FIRST_INDEX +
+				    table->engine * ((1u << SAD_INDEX_BITS) / IPC_ENGINES_MAX);
 	if (lease->count > (1u << SAD_INDEX_BITS) - table->next_index)
 		return IPC_E_FULL;
 	in.event.spi_lease = (struct ipc_spi_lease){

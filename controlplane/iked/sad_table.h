@@ -19,6 +19,7 @@ struct sad_entry {
 struct sad_table {
 	struct sad_entry *entries;
 	size_t n, cap;
+	uint32_t engine;     /* each has SPIs of its own */
 	uint32_t next_index; /* for SPI leases */
 	void (*out)(void *ctx, const struct ike_input *in);
 	void *ctx;

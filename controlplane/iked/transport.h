@@ -19,6 +19,8 @@ struct transport_owner {
 	void (*input)(void *ctx, struct ike_input *in);
 	/* A connected socket to espd is wanted: answered by transport_espd_attach or _failed. */
 	void (*espd_wanted)(void *ctx);
+	/* A datagram of another engine came in here. */
+	void (*foreign)(void *ctx, uint32_t engine, const struct ike_datagram *datagram);
 	void *ctx;
 };
 
@@ -26,6 +28,7 @@ struct transport_params {
 	struct event_base *base;
 	const struct logger *log;
 	const struct msg_setup *setup; /* not owned */
+	const struct ipc_steer *steer; /* not owned */
 	struct transport_owner owner;
 };
 

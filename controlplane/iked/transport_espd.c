@@ -12,7 +12,6 @@
  */
 #define RETRY_FIRST_MS 10
 #define RETRY_LAST_MS 80
-#define STRANGERS_PER_S 2000
 
 struct transport_espd {
 	struct transport t; /* first */
@@ -88,11 +87,9 @@ static void own_command(struct transport_espd *e, uint32_t type, const void *bod
 static void ports_register(struct transport_espd *e)
 {
 	const struct msg_setup *setup = e->t.params.setup;
-	struct ipc_steer steer = {.stranger_budget = STRANGERS_PER_S};
 	struct ipc_punt_register reg = {.add = 1};
 
-	memcpy(steer.key, setup->steer_key, sizeof(steer.key));
-	own_command(e, IPC_CMD_STEER, &steer);
+	own_command(e, IPC_CMD_STEER, e->t.params.steer);
 	reg.local.port = setup->port;
 	if (!setup->only_nat_t)
 		own_command(e, IPC_CMD_PUNT_REGISTER, &reg);

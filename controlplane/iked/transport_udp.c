@@ -8,6 +8,7 @@
 #include "controlplane/iked/clock.h"
 #include "controlplane/iked/sad_table.h"
 #include "controlplane/iked/transport.h"
+#include "ipc/steer.h"
 
 /*
  * IKE over the kernel's UDP sockets, which the parent opened. No data plane is behind it:
@@ -144,6 +145,18 @@ static bool marker_cut(const struct udp_socket *s, struct ike_datagram *d)
 	return true;
 }
 
+static void datagram_pass(struct transport_udp *u, struct ike_input *in)
+{
+	const struct transport_params *params = &u->t.params;
+	uint32_t engine = ipc_steer_engine(params->steer, in->datagram.data, in->datagram.len,
+		&in->datagram.remote.addr, &in->datagram.is_known);
+
+	if (engine == params->setup->engine_number)
+		params->owner.input(params->owner.ctx, in);
+	else
+		params->owner.foreign(params->owner.ctx, engine, &in->datagram);
+}
+
 /* False: nothing more to read. */
 static bool datagram_receive(struct udp_socket *s)
 {
@@ -171,7 +184,7 @@ static bool datagram_receive(struct udp_socket *s)
 		endpoint_from_sockaddr((const struct sockaddr *)&from, &in.datagram.remote) < 0)
 		return true;
 	if (marker_cut(s, &in.datagram))
-		u->t.params.owner.input(u->t.params.owner.ctx, &in);
+		datagram_pass(u, &in);
 	return true;
 }
 
@@ -392,6 +405,7 @@ struct transport *transport_udp_create(const struct transport_params *params)
 	u->last = &u->first;
 	u->sad.out = queue_input;
 	u->sad.ctx = u;
+	u->sad.engine = params->setup->engine_number;
 	u->work = event_new(params->base, -1, 0, on_work, u);
 	u->timer = evtimer_new(params->base, on_timer, u);
 	if (!u->work || !u->timer) {

@@ -1,9 +1,11 @@
-"""penstock-iked on a Host, for tests."""
+"""penstock-iked on a Host, for tests. PENSTOCK_ENGINES: how many engines each has that does not say (1)."""
 import os
 import re
 import signal
 
 from netns import program, wait_until
+
+ENGINES = os.environ.get("PENSTOCK_ENGINES", "1")
 
 # The FAQ's rules, as the FAQ writes them.
 FAQ_SERVER1 = """\
@@ -28,8 +30,9 @@ def singular(text):
 class Iked:
     def __init__(self, host, conf, *args):
         self.host = host
-        self.args = args
+        self.args = args if "-E" in args or ENGINES == "1" else ("-E", ENGINES, *args)
         self.proc = None
+        self.engine = 0
         self.configure(conf)
 
     def configure(self, conf, path="/etc/iked.conf"):
@@ -81,7 +84,8 @@ class Iked:
         raise KeyError(text)
 
     def pids(self):
-        """Process numbers by role, the parent's too."""
+        """Process numbers by role, the parent's too; of several engines "ike0", "ike1" and so on,
+        "ike" is the first or the one that was killed last."""
         found = {"parent": self.proc.pid}
         for pid in os.listdir("/proc"):
             if not pid.isdigit():
@@ -94,10 +98,20 @@ class Iked:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if parent == self.proc.pid and words[0].startswith("penstock-iked: "):
-                found[words[0].split(": ")[1]] = int(pid)
+                found[words[0].split(": ")[1].replace(" ", "")] = int(pid)
+        if "ike0" in found or "ike1" in found:
+            found["ike"] = found.get(f"ike{self.engine}")
         return found
 
+    def engine_of(self, line):
+        """The number of the engine whose SA or flow a line of `show sa` is: it is part of the handle."""
+        return int(re.search(r": 0x([0-9a-f]+) ", line)[1], 16) >> 59 & 15
+
     def kill(self, role, sig=signal.SIGKILL):
+        """Of several engines "ike" is one that has an SA."""
+        lines = self.sas() if role == "ike" and "ike1" in self.pids() else []
+        if lines:
+            self.engine = self.engine_of(lines[0])
         os.kill(self.pids()[role], sig)
 
     def stop(self, sig=signal.SIGTERM):

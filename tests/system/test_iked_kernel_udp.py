@@ -107,7 +107,7 @@ def test_processes_have_no_privileges(pair):
     one, _ = pair(FAQ_SERVER1, FAQ_SERVER2)
     one.start()
     pids = one.pids()
-    assert set(pids) == {"parent", "key", "ike", "control"}
+    assert set(pids) >= {"parent", "key", "ike", "control"}
     for role in ("key", "ike", "control"):
         with open(f"/proc/{pids[role]}/status") as f:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)

@@ -227,6 +227,19 @@ static void carry_out(struct sim_node *node, const struct ike_action *action)
 		break;
 	case IKE_ACT_EVENT:
 		break;
+	case IKE_ACT_SESSION:
+		assert_true(node->n_engines > 1);
+		node->session = action->session;
+		node->n_sessions++;
+		break;
+	case IKE_ACT_SESSION_QUERY:
+		assert_true(node->n_engines > 1);
+		node->n_session_queries++;
+		break;
+	case IKE_ACT_SESSION_ACQUIRE:
+		node->session_acquire = action->session_acquire;
+		node->n_session_acquires++;
+		break;
 	}
 }
 
@@ -396,6 +409,9 @@ void sim_start_node(struct sim_node *node)
 	node->log = (struct logger){
 		.level = LOG_LVL_DEBUG, .sink = log_sink, .sink_ctx = node, .ident = "sim"};
 	params.log = &node->log;
+	params.engine_number = node->engine_number;
+	params.n_engines = node->n_engines;
+	params.since_ms = node->since_ms;
 	assert_int_equal(ike_id_parse(names[node->index], &params.local_id), 0);
 	node->engine = ike_engine_create(&params);
 	assert_non_null(node->engine);

@@ -75,6 +75,12 @@ struct sim_node {
 	bool keys_silent; /* the key process does not answer */
 	bool may_restart; /* an engine without memory is replaced, as its process is */
 	uint64_t n_restarts;
+	uint32_t engine_number, n_engines; /* of the node's iked; 0: one */
+	uint64_t since_ms;
+	/* What it told the engines beside it: the last of each kind. */
+	struct ike_session session;
+	struct ike_session_acquire session_acquire;
+	uint64_t n_sessions, n_session_queries, n_session_acquires;
 };
 
 struct sim_faults {

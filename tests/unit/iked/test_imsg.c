@@ -69,7 +69,8 @@ static void who_may_say_what(void **state)
 	for (int from = 0; from < IKED_N_ROLES; from++) {
 		for (int to = 0; to < IKED_N_ROLES; to++) {
 			rules = messages_rules((enum iked_role)from, (enum iked_role)to);
-			if (from == to)
+			/* Of engines there may be several. */
+			if (from == to && from != IKED_IKE)
 				assert_int_equal(rules.n, 0);
 			for (size_t i = 0; i < rules.n; i++) {
 				const struct imsg_rule *rule = &rules.rule[i];
