@@ -10,6 +10,7 @@
 	X(NONE, "none", "not dropped")                                                             \
 	X(NOT_READY, "not-ready", "flows are not installed yet: an owner has not finished resync") \
 	X(OTHER_STATION, "other-station", "the frame is addressed to another station")             \
+	X(PORT_DOWN, "port-down", "the port's TAP is set down")                                    \
 	X(VLAN, "vlan", "the frame's VLAN has no interface here that is up")                       \
 	X(MALFORMED, "malformed", "a header is too short, has a wrong length or a wrong version")  \
 	X(BAD_CHECKSUM, "bad-checksum", "the IPv4 header checksum is wrong")                       \

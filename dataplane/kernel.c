@@ -11,6 +11,7 @@
 #include "dataplane/grace.h"
 #include "dataplane/path.h"
 #include "dataplane/pmtu.h"
+#include "dataplane/port_link.h"
 
 #define MTU_UNKNOWN 1500
 #define PORT_OF_KERNEL 0xffff /* next hops over interfaces that are no ports of ours */
@@ -114,6 +115,24 @@ static void vlan_changed(struct kernel *k, const struct netlink_link *l)
 	vlan_accept(k, v, l->is_up);
 }
 
+/* The mirror follows the device beneath: carrier. The port follows its mirror: set down or up. */
+static void netdev_changed(struct kernel *k, const struct netlink_link *l)
+{
+	for (uint16_t i = 0; i < k->dp->n_ports; i++) {
+		struct port *p = &k->dp->ports[i];
+
+		if (p->tap.ifindex == l->ifindex)
+			atomic_store_explicit(
+				&p->is_disabled, l->is_gone || !l->is_up, memory_order_relaxed);
+		if (p->netdev_ifindex != l->ifindex)
+			continue;
+		(void)port_link_set(p, l->has_carrier && !l->is_gone, k->log);
+		if (l->is_gone)
+			log_error(k->log, "port %s: %s is gone; a start with a new one is needed",
+				p->name, p->netdev);
+	}
+}
+
 static void link_changed(void *ctx, const struct netlink_link *l)
 {
 	struct kernel *k = ctx;
@@ -122,6 +141,7 @@ static void link_changed(void *ctx, const struct netlink_link *l)
 
 	vlan_changed(k, l);
 	port = port_of(k, l->ifindex);
+	netdev_changed(k, l);
 	if (l->is_gone)
 		return;
 	(void)router_set_interface(k->dp->router, l->ifindex, port, vlan_of(k, l->ifindex),
@@ -130,16 +150,6 @@ static void link_changed(void *ctx, const struct netlink_link *l)
 	k->routes_dirty = true;
 	if (port != PORT_OF_KERNEL)
 		k->ops.link(k->ops.ctx, l->ifindex, l->name, l->is_up && l->has_carrier);
-	for (uint16_t i = 0; i < k->dp->n_ports; i++) {
-		struct port *p = &k->dp->ports[i];
-
-		/* The mirror follows the device beneath: carrier. */
-		if (p->netdev_ifindex != l->ifindex || p->is_up == l->has_carrier)
-			continue;
-		p->is_up = l->has_carrier;
-		(void)tap_carrier_set(&p->tap, p->is_up);
-		log_info(k->log, "port %s: link %s", p->name, p->is_up ? "up" : "down");
-	}
 }
 
 static void neigh_changed(

@@ -12,6 +12,7 @@
 #include "dataplane/debug.h"
 #include "dataplane/keys.h"
 #include "dataplane/nft_check.h"
+#include "dataplane/port_link.h"
 #include "dataplane/privileges.h"
 #include "dataplane/reload.h"
 #include "dataplane/run_dir.h"
@@ -138,6 +139,8 @@ static bool turn(void *ctx)
 	struct espd *e = ctx;
 	bool any = host_poll(e);
 
+	for (uint16_t i = 0; i < e->dp.n_ports; i++)
+		port_link_read_changed(&e->dp.ports[i], &e->log);
 	any |= control_sa_events(e->control, loop_now_ms()) > 0;
 	any |= owners_poll(e);
 	kernel_flush(e->kernel);
@@ -162,6 +165,8 @@ static void each_second(void *ctx, uint64_t now_ms)
 	owners_second(e, now_ms);
 	keys_second(e->keys, now_ms);
 	host_second(e, now_ms);
+	for (uint16_t i = 0; i < e->dp.n_ports; i++)
+		port_link_read(&e->dp.ports[i], &e->log);
 	setup_view_counters(e);
 }
 

@@ -45,7 +45,13 @@ struct port {
 	uint8_t mac[PORT_MAC_LEN];
 	uint16_t mtu;
 	uint16_t n_rxq, n_txq;
-	bool is_up; /* carrier */
+	uint64_t rss_types; /* RTE_ETH_RSS_*: what the device chooses a queue by, 0: it does not */
+	bool is_up;         /* carrier */
+	uint64_t link_changes;
+	uint32_t speed_mbps;         /* 0: not known */
+	_Atomic bool has_link_event; /* the driver told that the link changed */
+	int link_wake_fd;
+	_Atomic bool is_disabled; /* the TAP is set down: so is the port. Main writes. */
 	enum port_kind kind;
 	bool has_rx_intr; /* interrupts tell of frames; a worker arms them before it sleeps */
 	/* What poll(2) waits on until frames are in a queue, -1: nothing; see port_fds.h. */

@@ -97,14 +97,13 @@ static int mtu_choose(const struct port *p, const struct port_config *c,
 
 /* Without this a NIC with several queues may put all into the first. */
 static void rss_choose(
-	const struct port *p, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+	struct port *p, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
 {
-	uint64_t can = info->flow_type_rss_offloads & RSS_WANTED;
-
-	if (p->n_rxq < 2 || can == 0)
+	p->rss_types = p->n_rxq > 1 ? info->flow_type_rss_offloads & RSS_WANTED : 0;
+	if (p->rss_types == 0)
 		return;
 	conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-	conf->rx_adv_conf.rss_conf.rss_hf = can;
+	conf->rx_adv_conf.rss_conf.rss_hf = p->rss_types;
 }
 
 /* Drivers that poll a memory of their own have none; asking them is in vain or an error. */

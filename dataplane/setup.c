@@ -22,6 +22,7 @@
 #include "dataplane/keys.h"
 #include "dataplane/pmtu.h"
 #include "dataplane/port_fds.h"
+#include "dataplane/port_link.h"
 #include "dataplane/route.h"
 #include "dataplane/sad.h"
 #include "dataplane/spd.h"
@@ -180,6 +181,8 @@ static int port_open(
 		return -1;
 	}
 	p->is_up = true;
+	port_link_watch(p, e->dp.main_fd);
+	port_link_read(p, &e->log);
 	log_info(&e->log,
 		"port %s: %s, MAC %02x:%02x:%02x:%02x:%02x:%02x, MTU %u, %u+%u queues, TAP %s",
 		p->name, c->device, p->mac[0], p->mac[1], p->mac[2], p->mac[3], p->mac[4],
@@ -427,6 +430,7 @@ static void worker_view(struct espd *e, const struct worker *w)
 		c->rx_bytes = w->rx_bytes[p];
 		c->tx_packets = w->tx_packets[p];
 		c->tx_bytes = w->tx_bytes[p];
+		c->tx_full = w->tx_full[p];
 	}
 }
 
@@ -462,6 +466,8 @@ void setup_view_counters(struct espd *e)
 		v.mtu = p->mtu;
 		memcpy(v.mac, p->mac, 6);
 		v.is_up = p->is_up;
+		v.speed_mbps = p->speed_mbps;
+		v.link_changes = p->link_changes;
 		v.n_queues = p->n_rxq;
 		view_set_port(e->view, i, &v);
 		port_errors_view(e, i);

@@ -164,7 +164,9 @@ static void port_answer(
 	add(d, "rx_errors", c->rx_errors);
 	add(d, "tx_packets", c->tx_packets);
 	add(d, "tx_bytes", c->tx_bytes);
+	add(d, "tx_full", c->tx_full);
 	add(d, "tx_errors", c->tx_errors);
+	add(d, "link_changes", port->link_changes);
 }
 
 static int tel_port(const char *cmd, const char *params, struct rte_tel_data *d)

@@ -167,9 +167,12 @@ static void port_flush(struct worker *w, uint16_t p)
 		sent += rte_eth_tx_burst(port->id, q, w->tx[p] + sent, n - sent);
 	if (shared)
 		rte_spinlock_unlock(&port->tx_lock[q]);
-	for (uint16_t i = sent; i < n; i++)
+	for (uint16_t i = sent; i < n; i++) {
+		bytes -= w->tx[p][i]->pkt_len;
 		rte_pktmbuf_free(w->tx[p][i]);
+	}
 	w->ctx.drops[DROP_TX_FULL] += n - sent;
+	w->tx_full[p] += n - sent;
 	w->tx_packets[p] += sent;
 	w->tx_bytes[p] += bytes;
 	w->n_tx[p] = 0;
@@ -202,6 +205,13 @@ static unsigned int ports_receive(struct worker *w)
 		b->n = rte_eth_rx_burst(w->dp->ports[p].id, w->id, b->m, WORKER_RX_BURST);
 		if (b->n == 0)
 			continue;
+		if (__builtin_expect(atomic_load_explicit(
+					     &w->dp->ports[p].is_disabled, memory_order_relaxed),
+			    0)) {
+			rte_pktmbuf_free_bulk(b->m, b->n);
+			w->ctx.drops[DROP_PORT_DOWN] += b->n;
+			continue;
+		}
 		for (uint16_t i = 0; i < b->n; i++) {
 			b->next[i] = NEXT_PARSE;
 			b->port[i] = p;

@@ -94,7 +94,7 @@ struct worker {
 	uint64_t acquired[WORKER_ACQUIRES];
 	/* Read by main for the view. */
 	uint64_t rx_packets[PORTS_MAX], rx_bytes[PORTS_MAX];
-	uint64_t tx_packets[PORTS_MAX], tx_bytes[PORTS_MAX];
+	uint64_t tx_packets[PORTS_MAX], tx_bytes[PORTS_MAX], tx_full[PORTS_MAX];
 	uint64_t turns, sleeps, handed_over, taken_over;
 	uint64_t bypassed, to_host, from_host, punted, icmp_sent, fragmented, acquires;
 };

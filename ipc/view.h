@@ -87,7 +87,7 @@ struct view_port {
 	uint32_t tap_ifindex, mtu;
 	uint8_t mac[6], is_up, reserved;
 	uint32_t n_queues;
-	uint64_t speed_mbps;
+	uint64_t speed_mbps, link_changes;
 } __attribute__((aligned(64)));
 
 struct view_port_counters { /* a worker and port */

@@ -113,7 +113,7 @@ def table(head, rows):
 def arguments(description, **defaults):
     """The options that all of these measurements have."""
     p = argparse.ArgumentParser(description=description)
-    p.add_argument("--driver", choices=("af_packet", "af_xdp"), default="af_packet")
+    p.add_argument("--driver", choices=("af_packet", "af_xdp", "tap"), default="af_packet")
     p.add_argument("--childsa", default="childsa enc aes-256-gcm", help="as in iked.conf")
     p.add_argument("--sizes", default=defaults.get("sizes", "64,512,1420"),
                    help="inner IP packet lengths (default %(default)s)")

@@ -106,6 +106,8 @@ static const struct port_metric {
 		FIELD(view_port_counters, tx_packets)},
 	{"penstock_port_transmit_bytes_total", "Bytes sent, with link headers.",
 		FIELD(view_port_counters, tx_bytes)},
+	{"penstock_port_transmit_full_total", "Packets for which the transmit queue had no room.",
+		FIELD(view_port_counters, tx_full)},
 	{"penstock_port_transmit_errors_total", "Packets that the device did not send.",
 		FIELD(view_port_counters, tx_errors)},
 };
@@ -133,6 +135,12 @@ static void write_ports(FILE *out, const struct view_reader *view)
 	for (uint32_t i = 0; i < info.max_ports; i++)
 		if (view_read_port(view, i, &port, NULL) == 1)
 			labelled(out, "penstock_port_mtu_bytes", "port", port.name, port.mtu);
+	head(out, "penstock_port_link_changes_total", "counter",
+		"Times that the link went down or came up.");
+	for (uint32_t i = 0; i < info.max_ports; i++)
+		if (view_read_port(view, i, &port, NULL) == 1)
+			labelled(out, "penstock_port_link_changes_total", "port", port.name,
+				port.link_changes);
 	for (size_t m = 0; m < sizeof(port_metrics) / sizeof(port_metrics[0]); m++) {
 		head(out, port_metrics[m].name, "counter", port_metrics[m].help);
 		for (uint32_t i = 0; i < info.max_ports; i++)

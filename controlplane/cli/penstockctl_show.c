@@ -181,6 +181,8 @@ static int show_port(const struct penstockctl *p, const struct view_reader *view
 		emit_str(&e, "mac", mac);
 		emit_u64(&e, "mtu", port.mtu);
 		emit_bool(&e, "up", port.is_up);
+		emit_u64(&e, "link_changes", port.link_changes);
+		emit_u64(&e, "speed_mbps", port.speed_mbps);
 		emit_u64(&e, "queues", port.n_queues);
 		emit_u64(&e, "rx_packets", c.rx_packets);
 		emit_u64(&e, "rx_bytes", c.rx_bytes);

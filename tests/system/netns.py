@@ -183,6 +183,14 @@ def link(a, dev_a, b, dev_b):
         host.run("ip", "link", "set", dev, "up")
 
 
+def wire(host, dev_a, dev_b):
+    """Two devices of a host as one link: what comes in by one goes out by the other."""
+    for here, there in ((dev_a, dev_b), (dev_b, dev_a)):
+        host.run("tc", "qdisc", "replace", "dev", here, "clsact")
+        host.run("tc", "filter", "replace", "dev", here, "ingress", "protocol", "all", "prio", "1", "handle", "800::1",
+                 "u32", "match", "u32", "0", "0", "action", "mirred", "egress", "redirect", "dev", there)
+
+
 class Topology:
     """Hosts that are closed together, last made first."""
 
@@ -267,7 +275,8 @@ class FaqTopology(Topology):
 
     def start_espd(self, gateway, *extra, conf="", driver="af_packet"):
         """Writes espd.conf, starts the data plane, and gives its TAPs their addresses."""
-        devices = {"af_packet": "net_af_packet{n},iface={dev}", "af_xdp": "net_af_xdp{n},iface={dev}"}[driver]
+        devices = {"af_packet": "net_af_packet{n},iface={dev}", "af_xdp": "net_af_xdp{n},iface={dev}",
+                   "tap": "net_tap{n},iface=dtap{n}"}[driver]
         text = "".join(f'port {tap} device "{devices.format(n=n, dev=dev)}"\n'
                        for n, (tap, dev) in enumerate((("wan", "ext0"), ("lan", "int0"))))
         gateway.write("/etc/penstock/espd.conf", text + conf)
@@ -280,5 +289,8 @@ class FaqTopology(Topology):
                 raise RuntimeError(f"{gateway.name}: espd ended\n{gateway.log('espd.log')}")
             return gateway.log("espd.log").count("privileges:") > before
         wait_until(f"{gateway.name}: start of espd\n{gateway.log('espd.log')}", running)
+        if driver == "tap":
+            wire(gateway, "ext0", "dtap0")
+            wire(gateway, "int0", "dtap1")
         self.configure(gateway)
         return proc
