@@ -13,6 +13,20 @@
  */
 enum { IKE_INVALID_KES_MAX = 3, REKEY_RETRY_MS = 60 * 1000 };
 
+/*
+ * RFC 7296 1.3.2: what the peer asked for after a wrong guess, else the group that both agreed on
+ * before, if it is still offered.
+ */
+static uint16_t group_guess(
+	const struct ike_sa *sa, const struct ike_task *task, const struct ike_offer *offer)
+{
+	uint16_t now = ike_suite_group(&sa->suite);
+
+	if (task->group)
+		return task->group;
+	return ike_offer_has_group(offer, now) ? now : ike_offer_first_group(offer);
+}
+
 void rekey_ike_request_send(struct ike_sa *sa, struct ike_task *task)
 {
 	struct ike_engine *engine = sa->engine;
@@ -29,8 +43,7 @@ void rekey_ike_request_send(struct ike_sa *sa, struct ike_task *task)
 	ike_nonce_fresh(engine, &a->nonce);
 	if (ike_offer_build(sa->policy->ike_proposals, sa->policy->n_ike_proposals, IKE_SUITE_IKE,
 		    IKE_SPI_LEN, a->spi_ike, &offer) < 0 ||
-		ike_dh_create(task->group ? task->group : ike_offer_first_group(&offer),
-			&engine->rng, &a->dh) < 0) {
+		ike_dh_create(group_guess(sa, task, &offer), &engine->rng, &a->dh) < 0) {
 		ike_attempt_destroy(engine, a);
 		return;
 	}

@@ -39,11 +39,16 @@ static struct sim *up(uint64_t seed, const char *a, const char *b)
 /* RFC 7296 1.2: the responder wants another group than the KE's. */
 static void test_invalid_ke(void **state)
 {
-	struct sim *sim = up(
-		1, A("ikesa group ecp256" PSK), B("ikesa group curve25519 group ecp256" PSK));
+	struct sim *sim = up(1, A("ikesa group ecp256" PSK),
+		B("ikesa group curve25519 group ecp256 ikelifetime 60" PSK));
 
 	(void)state;
 	/* HDR, SAi1, KEi(x25519), Ni -->  <-- N(INVALID_KE_PAYLOAD)  then all again with P-256 */
+	assert_int_equal(stats_of(sim, 1).invalid_ke, 1);
+	sim_check_tunnel(sim, 1, 1);
+	/* RFC 7296 1.3.2: rekeys begin with the group that was agreed on. */
+	sim_run(sim, 200000);
+	assert_true(stats_of(sim, 1).sas_rekeyed >= 3);
 	assert_int_equal(stats_of(sim, 1).invalid_ke, 1);
 	sim_check_tunnel(sim, 1, 1);
 	sim_destroy(sim);
