@@ -208,6 +208,7 @@ static const int eal_calls[] = {
 	NR(epoll_pwait),
 	NR(epoll_pwait2),
 	NR(epoll_ctl),
+	NR(epoll_create), /* anew for each descriptor that comes or goes: a memif peer, a link */
 	NR(epoll_create1),
 	NR(timerfd_settime),
 	NR(timerfd_gettime),

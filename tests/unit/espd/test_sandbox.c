@@ -45,6 +45,8 @@ static const struct {
 		"a new connection"},
 	{SANDBOX_EAL, "net_memif0,role=client", SYS_socket, {AF_INET, -1}, REFUSED,
 		"never over IP"},
+	{SANDBOX_EAL, "net_null0", SYS_epoll_create, {1}, MADE, "DPDK ends the program without"},
+	{SANDBOX_EAL, "net_null0", SYS_epoll_create1, {0}, MADE, "another libc's way"},
 	{SANDBOX_EAL, "net_af_packet0,iface=x", SYS_recvmsg, {-1}, REFUSED, "it has no sockets"},
 	{SANDBOX_EAL, "net_af_packet0,iface=x", SYS_accept, {-1}, REFUSED, "nor clients"},
 	{SANDBOX_EAL, SANDBOX_TELEMETRY, SYS_accept, {-1}, MADE, "telemetry has"},
