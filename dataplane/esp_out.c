@@ -274,7 +274,7 @@ static void put_esp(struct worker_ctx *w, const struct sa_hot *sa, const struct 
 	if (o->pad_tfc)
 		memset(pad - o->pad_tfc, 0, o->pad_tfc);
 	esp_padding_put(pad, o->pad_len);
-	memcpy(pad + o->pad_len, (uint8_t[]){(uint8_t)o->pad_len, next_header}, 2);
+	put_u16(pad + o->pad_len, (uint16_t)(o->pad_len << 8 | next_header));
 }
 
 /* The outer packet as parsed, for the stages behind. */

@@ -38,8 +38,8 @@ static inline uint32_t get_u32(const uint8_t *at)
 
 static inline void put_u16(uint8_t *at, uint16_t v)
 {
-	at[0] = (uint8_t)(v >> 8);
-	at[1] = (uint8_t)v;
+	v = __builtin_bswap16(v);
+	memcpy(at, &v, 2);
 }
 
 static inline void put_u32(uint8_t *at, uint32_t v)
