@@ -57,6 +57,7 @@ enum {                     /* pkt_info.flags */
 	 * DF is then clear, for IPv6 too, as what came in pieces may go on in pieces.
 	 */
 	PKT_REJOIN = 1 << 11,
+	PKT_KNOWN = 1 << 12, /* at ESP_OUT: owner and selectors of sa[i] are right (known.h) */
 };
 
 /*
@@ -89,6 +90,7 @@ enum { ICMP_ABOUT_NONE = 0, ICMP_ABOUT_TTL, ICMP_ABOUT_MTU, ICMP_ABOUT_ADMIN, IC
 struct burst {
 	uint8_t next[BURST_MAX] __attribute__((aligned(64))); /* enum burst_next */
 	uint16_t n;
+	uint64_t may_learn;      /* bit i: the SPD let packet i onward in this burst (known.h) */
 	uint8_t drop[BURST_MAX]; /* enum drop_reason, with NEXT_DROP */
 	uint8_t icmp[BURST_MAX]; /* ICMP_ABOUT_*, with NEXT_ICMP */
 	uint8_t reserved[BURST_MAX];
@@ -96,11 +98,12 @@ struct burst {
 	uint16_t mtu[BURST_MAX];  /* with ICMP_ABOUT_MTU: the MTU to tell */
 	struct rte_mbuf *m[BURST_MAX];
 	struct pkt_info pkt[BURST_MAX] __attribute__((aligned(64)));
-	struct sa_hot *sa[BURST_MAX];           /* SA to use: SAD look-up, SPD out */
-	struct sa_hot *in_sa[BURST_MAX];        /* with PKT_FROM_SA: the SA it came in by */
-	const struct spd_flow *flow[BURST_MAX]; /* result of the SPD look-up, or NULL */
-	struct nexthop *nexthop[BURST_MAX];     /* with NEXT_TX */
-	uint64_t esp_seq[BURST_MAX];            /* full sequence number, both directions */
+	struct sa_hot *sa[BURST_MAX];              /* SA to use: SAD look-up, SPD out */
+	struct sa_hot *in_sa[BURST_MAX];           /* with PKT_FROM_SA: the SA it came in by */
+	const struct spd_flow *in_flow[BURST_MAX]; /* of the SPD look-up on the way in, or NULL */
+	const struct spd_flow *flow[BURST_MAX];    /* of the one on the way out, or NULL */
+	struct nexthop *nexthop[BURST_MAX];        /* with NEXT_TX */
+	uint64_t esp_seq[BURST_MAX];               /* full sequence number, both directions */
 };
 
 /*

@@ -95,7 +95,7 @@ static bool out_may(struct worker_ctx *w, struct burst *b, unsigned int i)
 	/* RFC 4301 7 and RFC 4303 3.3.4: transport mode is for whole datagrams. */
 	else if (!(sa->flags & SA_F_TUNNEL) && b->pkt[i].flags & PKT_FRAG)
 		why = DROP_FRAG_BAD;
-	else if (!sa_selectors_match(sa, b, i))
+	else if (!(b->pkt[i].flags & PKT_KNOWN) && !sa_selectors_match(sa, b, i))
 		why = DROP_TS_MISMATCH;
 	if (why == DROP_NONE)
 		return true;

@@ -1,31 +1,16 @@
 #include "dataplane/forward.h"
 
-#include <string.h>
-
 /* 1. TTL before the SPD; 2. route; 3. MTU of the next hop. */
 
 #define ROUTE_MTU_MIN 68 /* RFC 791 3.2 */
 
 bool forward_ttl_lower(uint8_t *ip, uint8_t family)
 {
-	uint32_t word, sum;
-
-	if (family == 6) {
-		if (ip[7] <= 1)
-			return false;
-		ip[7]--;
-		return true;
-	}
-	memcpy(&word, ip + 8, sizeof(word)); /* TTL, protocol, checksum; as it lies there */
-	if ((word & 0xff) <= 1)
+	if (family == 4)
+		return forward_ttl_lower4(ip);
+	if (ip[7] <= 1)
 		return false;
-	/* RFC 1624 3: HC' = ~(~HC + ~m + m'). The word of the TTL goes down by 0x0100, so HC goes
-	 * up by it, which is 1 in this byte order; 0xffff does not occur. */
-	sum = (word >> 16) + 1;
-	sum += sum >= 0xffff;
-	word = (word & 0xffff) - 1;
-	word |= sum << 16;
-	memcpy(ip + 8, &word, sizeof(word));
+	ip[7]--;
 	return true;
 }
 

@@ -284,6 +284,7 @@ static void addresses_publish(struct kernel *k)
 		a->icmp_sources[a->n_icmp_sources++].port = port;
 	}
 	old = atomic_exchange(&k->dp->addresses, a);
+	atomic_fetch_add(&k->dp->version, 1);
 	if (old)
 		grace_defer(k->grace, addresses_free, old);
 }

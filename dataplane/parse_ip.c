@@ -2,12 +2,11 @@
 
 #include <string.h>
 
+#include "dataplane/parse_plain.h"
+
 /* IP headers: what RFC 1812 5.2 and RFC 8200 demand before a packet is looked at further. */
 
 #define PROTO_ICMP 1
-#define PROTO_TCP 6
-#define PROTO_UDP 17
-#define PROTO_ESP 50
 #define PROTO_ICMPV6 58
 #define PROTO_SCTP 132
 #define PROTO_UDPLITE 136
@@ -15,30 +14,25 @@
 #define EXT_MAX 8         /* extension headers that are walked */
 #define EXT_BYTES_MAX 512 /* and bytes of them */
 
-static uint16_t be16(const uint8_t *b)
-{
-	return b[0] << 8 | b[1];
-}
-
 bool parse_proto_has_ports(uint8_t proto)
 {
-	return proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_SCTP ||
+	return proto == PARSE_TCP || proto == PARSE_UDP || proto == PROTO_SCTP ||
 	       proto == PROTO_UDPLITE;
 }
 
 static uint32_t transport_len_min(uint8_t proto)
 {
 	switch (proto) {
-	case PROTO_TCP:
+	case PARSE_TCP:
 		return 20;
 	case PROTO_SCTP:
 		return 12;
 	case PROTO_ICMPV6:
 		return 4;
-	case PROTO_UDP:
+	case PARSE_UDP:
 	case PROTO_UDPLITE:
 	case PROTO_ICMP:
-	case PROTO_ESP:
+	case PARSE_ESP:
 		return 8;
 	default:
 		return 0;
@@ -59,18 +53,18 @@ static enum drop_reason parse_transport(const uint8_t *ip, struct pkt_info *out)
 	if (left < transport_len_min(out->proto))
 		return out->flags & PKT_FRAG ? DROP_FRAG_BAD : DROP_MALFORMED;
 	if (parse_proto_has_ports(out->proto)) {
-		out->sport = be16(l4);
-		out->dport = be16(l4 + 2);
+		out->sport = parse_be16(l4);
+		out->dport = parse_be16(l4 + 2);
 		out->flags |= PKT_PORTS;
 	} else if (out->proto == PROTO_ICMP || out->proto == PROTO_ICMPV6) {
-		out->sport = be16(l4); /* RFC 4301 4.4.1.1: type and code */
+		out->sport = parse_be16(l4); /* RFC 4301 4.4.1.1: type and code */
 	}
-	if (out->proto == PROTO_TCP && (l4[12] >> 4) * 4u < 20)
+	if (out->proto == PARSE_TCP && (l4[12] >> 4) * 4u < 20)
 		return DROP_MALFORMED;
-	if (out->proto == PROTO_TCP && (l4[12] >> 4) * 4u > left)
+	if (out->proto == PARSE_TCP && (l4[12] >> 4) * 4u > left)
 		return out->flags & PKT_FRAG ? DROP_FRAG_BAD : DROP_MALFORMED;
-	if (out->proto == PROTO_UDP && (out->flags & PKT_FRAG) == 0) {
-		uint32_t udp_len = be16(l4 + 4);
+	if (out->proto == PARSE_UDP && (out->flags & PKT_FRAG) == 0) {
+		uint32_t udp_len = parse_be16(l4 + 4);
 
 		if (udp_len < 8 || udp_len > left)
 			return DROP_MALFORMED;
@@ -84,7 +78,7 @@ static uint16_t header_sum(const uint8_t *b, uint32_t len)
 	uint32_t sum = 0;
 
 	for (uint32_t i = 0; i + 1 < len; i += 2)
-		sum += be16(b + i);
+		sum += parse_be16(b + i);
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
 	return sum;
@@ -155,7 +149,7 @@ static enum drop_reason parse_v4(const uint8_t *ip, uint32_t avail, struct pkt_i
 
 	if (avail < 20 || hdr_len < 20 || hdr_len > avail)
 		return DROP_MALFORMED;
-	out->len = be16(ip + 2);
+	out->len = parse_be16(ip + 2);
 	if (out->len < hdr_len || out->len > avail)
 		return DROP_MALFORMED;
 	if (header_sum(ip, hdr_len) != 0xffff)
@@ -167,7 +161,7 @@ static enum drop_reason parse_v4(const uint8_t *ip, uint32_t avail, struct pkt_i
 	out->nh_off = 9;
 	out->ip_hdr_len = hdr_len;
 	out->l4_off = hdr_len;
-	frag = be16(ip + 6);
+	frag = parse_be16(ip + 6);
 	if (frag & 0x4000)
 		out->flags |= PKT_DF;
 	set_fragment(out, (frag & 0x1fff) * 8, (frag & 0x2000) != 0);
@@ -224,7 +218,7 @@ static enum drop_reason walk_extensions(const uint8_t *ip, struct pkt_info *out)
 			return DROP_MALFORMED;
 		out->flags |= PKT_OPTIONS;
 		if (next == 44) {
-			uint16_t frag = be16(ip + at + 2);
+			uint16_t frag = parse_be16(ip + at + 2);
 
 			if (out->flags & PKT_FRAG)
 				return DROP_FRAG_BAD;
@@ -248,7 +242,7 @@ static enum drop_reason parse_v6(const uint8_t *ip, uint32_t avail, struct pkt_i
 
 	if (avail < 40)
 		return DROP_MALFORMED;
-	len = 40u + be16(ip + 4);
+	len = 40u + parse_be16(ip + 4);
 	if (len > avail || len > UINT16_MAX)
 		return DROP_MALFORMED;
 	out->len = len;
@@ -265,81 +259,15 @@ static enum drop_reason parse_v6(const uint8_t *ip, uint32_t avail, struct pkt_i
 	return why;
 }
 
-static uint32_t load32(const uint8_t *b)
-{
-	uint32_t v;
-
-	memcpy(&v, b, sizeof(v));
-	return v;
-}
-
-/* The transport header of parse_v4_plain's packet, `left` bytes of it. 0: not good, or not
- * known here; else its flags. */
-static inline uint16_t plain_transport(const uint8_t *l4, uint8_t proto, uint32_t left)
-{
-	uint32_t len;
-
-	switch (proto) {
-	case PROTO_UDP:
-		len = be16(l4 + 4);
-		return len >= 8 && len <= left ? PKT_PORTS | PKT_L4_OK : 0;
-	case PROTO_TCP:
-		len = left < 20 ? 0 : (l4[12] >> 4) * 4u;
-		return len >= 20 && len <= left ? PKT_PORTS | PKT_L4_OK : 0;
-	case PROTO_ESP:
-		return PKT_L4_OK;
-	default:
-		return 0;
-	}
-}
-
-/*
- * IPv4 as nearly all of it is: UDP, TCP or ESP, whole, without options. The rules are those of
- * parse_v4 and parse_transport, over words. False: they have to look, also at what is wrong.
- */
-static inline bool parse_v4_plain(const uint8_t *ip, uint32_t avail, struct pkt_info *out)
-{
-	const uint32_t w0 = load32(ip), w1 = load32(ip + 4), w2 = load32(ip + 8);
-	const uint32_t src = load32(ip + 12), dst = load32(ip + 16);
-	const uint8_t src_net = src & 0xff, proto = w2 >> 8 & 0xff;
-	uint64_t sum = (uint64_t)w0 + w1 + w2 + src + dst;
-	uint32_t len = be16(ip + 2);
-	uint16_t flags;
-
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	/* Version and header length; fragment bits and offset; length; addresses. */
-	if ((w0 & 0xff) != 0x45 || sum != 0xffff || w1 & 0xff3f0000 || len < 28 || len > avail ||
-		src_net == 0 || src_net >= 224 || src_net == 127 || (dst & 0xff) == 127)
-		return false;
-	flags = plain_transport(ip + 20, proto, len - 20);
-	if (flags == 0)
-		return false;
-	*out = (struct pkt_info){
-		.l3_off = out->l3_off,
-		.l4_off = 20,
-		.len = (uint16_t)len,
-		.nh_off = 9,
-		.flags = flags | (w1 & 0x00400000 ? PKT_DF : 0),
-		.sport = flags & PKT_PORTS ? be16(ip + 20) : 0,
-		.dport = flags & PKT_PORTS ? be16(ip + 22) : 0,
-		.family = 4,
-		.proto = proto,
-		.tos = (uint8_t)(w0 >> 8),
-		.ttl = (uint8_t)w2,
-		.ip_hdr_len = 20,
-	};
-	return true;
-}
-
 enum drop_reason parse_ip(const uint8_t *ip, uint32_t avail, struct pkt_info *out)
 {
 	const uint16_t l3_off = out->l3_off;
 	enum drop_reason why;
 
-	if (avail >= 28 && parse_v4_plain(ip, avail, out))
+	if (avail >= 28 && parse_v4_plain(ip, avail, out)) {
+		out->l3_off = l3_off;
 		return DROP_NONE;
+	}
 	memset(out, 0, sizeof(*out));
 	out->l3_off = l3_off;
 	if (avail < 20)
@@ -404,7 +332,7 @@ bool parse_is_exempt(const uint8_t *ip, const struct pkt_info *pkt)
 		return true;
 	if (local_addrs_class(NULL, pkt->family, dst) == LOCAL_LINK)
 		return true;
-	if (pkt->proto != PROTO_UDP || (pkt->flags & PKT_PORTS) == 0 || pkt->flags & PKT_FRAG)
+	if (pkt->proto != PARSE_UDP || (pkt->flags & PKT_PORTS) == 0 || pkt->flags & PKT_FRAG)
 		return false;
 	/* The client's own, in both directions: a relay or server talks from and to 67. */
 	if (pkt->family == 4)

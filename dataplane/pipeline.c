@@ -6,6 +6,7 @@
 #include "dataplane/esp_out.h"
 #include "dataplane/forward.h"
 #include "dataplane/fragment_steer.h"
+#include "dataplane/known.h"
 #include "dataplane/profile.h"
 #include "dataplane/reassembly.h"
 #include "dataplane/sad.h"
@@ -27,7 +28,12 @@ static void parse(struct worker *w, struct burst *b)
 {
 	struct dp_addresses *a = atomic_load_explicit(&w->dp->addresses, memory_order_acquire);
 
+	const uint64_t mask = burst_mask(b, NEXT_PARSE);
+
+	if (!mask)
+		return;
 	parse_burst(&w->ctx, &a->parse, b);
+	known_learn_ours(w, b, mask & burst_mask(b, NEXT_ESP_IN));
 }
 
 static void steer(struct worker *w, struct burst *b)
@@ -63,10 +69,15 @@ static void encrypt(struct worker *w, struct burst *b)
 
 static void route(struct worker *w, struct burst *b)
 {
+	const uint64_t clear = burst_mask(b, NEXT_ROUTE);
+
 	forward_route(&w->ctx, w->dp->router, b);
+	known_learn(w, b, clear & burst_mask(b, NEXT_TX));
 }
 
 static const struct stage inbound[] = {
+	{"known", "headers as of a packet just before: as that one, nothing is asked",
+		known_from_port},
 	{"link-input", "frames to other stations are dropped", stage_link_input},
 	{"parse", "headers; to us or not, ESP, IKE, never-protected", parse},
 	{"fragment-steer", "RFC 4301 7: transit fragments whose ports matter", steer},
@@ -76,10 +87,13 @@ static const struct stage inbound[] = {
 	{"sad", "RFC 4301 5.2 3a: SPI to SA", find_sa},
 	{"sa-owner", "packets of SAs that another worker owns go there", stage_handoff},
 	{"esp-in", "replay window, ICV, decryption, SA's selectors", decrypt},
+	{"known", "the same for what came out of an SA", known_from_sa},
 	{"fragment-steer", "the same for what came out of an SA", steer},
 	{"reassemble", "here: its fragments came by one SA, so to one worker", reassemble},
 	{"spd-in", "clear-but-protected? to us or onward", stage_spd_in},
 };
+
+#define N_LINK_STAGES 2 /* of a frame that has just been received */
 
 static const struct stage outbound[] = {
 	{"ttl", "TTL or hop limit, forwarded packets", lower_ttl},
@@ -134,9 +148,10 @@ void pipeline_from_port(struct worker *w, struct burst *b)
 	for (uint16_t i = 0; i < b->n; i++) {
 		rte_prefetch0(rte_pktmbuf_mtod(b->m[i], void *));
 		b->sa[i] = b->in_sa[i] = NULL;
-		b->flow[i] = NULL;
+		b->in_flow[i] = b->flow[i] = NULL;
 		b->nexthop[i] = NULL;
 	}
+	known_begin(w, b);
 	stages_run(w, b, inbound, N_STAGES(inbound));
 	stages_run(w, b, outbound, N_STAGES(outbound));
 }
@@ -152,7 +167,7 @@ static void slot_clear(struct burst *b, unsigned int i)
 	b->icmp[i] = ICMP_ABOUT_NONE;
 	b->mtu[i] = 0;
 	b->sa[i] = b->in_sa[i] = NULL;
-	b->flow[i] = NULL;
+	b->in_flow[i] = b->flow[i] = NULL;
 	b->nexthop[i] = NULL;
 	b->esp_seq[i] = 0;
 }
@@ -185,7 +200,8 @@ void pipeline_from_worker(struct worker *w, struct rte_mbuf **m, unsigned int n)
 		b->m[i] = m[i];
 		handed_over(w, b, i);
 	}
-	stages_run(w, b, inbound + 1, N_STAGES(inbound) - 1);
+	known_begin(w, b);
+	stages_run(w, b, inbound + N_LINK_STAGES, N_STAGES(inbound) - N_LINK_STAGES);
 	stages_run(w, b, outbound, N_STAGES(outbound));
 }
 
@@ -206,6 +222,7 @@ void pipeline_from_main(struct worker *w, struct rte_mbuf **m, unsigned int n)
 	struct burst *b = &w->burst;
 
 	b->n = (uint16_t)n;
+	b->may_learn = 0; /* its packets have not come all the way */
 	for (unsigned int i = 0; i < n; i++) {
 		const struct pkt_meta *meta = pkt_meta(m[i]);
 

@@ -99,6 +99,7 @@ static void apply(struct espd *e, const struct espd_config *is)
 	atomic_store(&dp->is_default_deny, is->default_deny);
 	atomic_store(&dp->is_strict_inbound, is->strict_inbound);
 	atomic_store(&dp->mss_max, is->mss_max);
+	atomic_fetch_add(&e->dp.version, 1);
 	atomic_store(&e->dp.is_spinning, is->idle == ESPD_IDLE_SPIN);
 	control_window_set(e->control, is->replay_window);
 	was->default_deny = is->default_deny;

@@ -69,6 +69,10 @@ struct router {
 	struct route_list routes[N_BUCKETS];
 	struct interface interfaces[INTERFACES_MAX];
 	uint32_t n_interfaces;
+	/* Apart from what main writes more often: workers read it at each burst. */
+	uint8_t before[64];
+	_Atomic uint64_t version;
+	uint8_t behind[56];
 };
 
 static void free_now(void *ctx, void (*fn)(void *), void *arg)
@@ -231,6 +235,16 @@ struct nexthop *nexthop_get(struct router *r, uint32_t ifindex, const struct ip_
 	return &h->nh;
 }
 
+uint64_t router_version(const struct router *r)
+{
+	return atomic_load_explicit(&r->version, memory_order_acquire);
+}
+
+static void changed(struct router *r)
+{
+	atomic_fetch_add_explicit(&r->version, 1, memory_order_release);
+}
+
 /* After the grace period: nobody can hold the index any more. */
 static void hop_free(void *arg)
 {
@@ -249,6 +263,7 @@ void nexthop_put(struct router *r, struct nexthop *nh)
 	if (--nh->n_refs > 0)
 		return;
 	LIST_REMOVE(h, next);
+	changed(r);
 	r->config.defer(r->config.defer_ctx, hop_free, h);
 }
 
@@ -327,6 +342,7 @@ int route_add(struct router *r, const struct ip_prefix *dst, struct nexthop *nh)
 	if (route != NULL) {
 		if (table_add(r, &p, nh->index) != 0)
 			return -1;
+		changed(r);
 		before = route->nh;
 		route->nh = nh;
 		nh->n_refs++;
@@ -338,6 +354,7 @@ int route_add(struct router *r, const struct ip_prefix *dst, struct nexthop *nh)
 		free(route);
 		return -1;
 	}
+	changed(r);
 	route->dst = p;
 	route->nh = nh;
 	nh->n_refs++;
@@ -348,6 +365,7 @@ int route_add(struct router *r, const struct ip_prefix *dst, struct nexthop *nh)
 static void route_remove(struct router *r, struct route *route)
 {
 	table_delete(r, &route->dst);
+	changed(r);
 	LIST_REMOVE(route, next);
 	nexthop_put(r, route->nh);
 	free(route);

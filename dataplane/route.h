@@ -77,6 +77,12 @@ int route_delete(struct router *r, const struct ip_prefix *dst);
 void route_flush(struct router *r);
 
 /*
+ * Rises with each change of a route: after the change can be seen, and before the grace period of
+ * what it took out. What a look-up returned is still right while it stands.
+ */
+uint64_t router_version(const struct router *r);
+
+/*
  * Workers. addr: 4 or 16 bytes. NULL: no route. For each neighbour of a connected network main
  * adds a host route to its object; without one the answer is the network's ON_LINK object.
  */

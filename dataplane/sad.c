@@ -35,6 +35,7 @@ struct sad {
 	struct rte_hash *manual; /* manual_key to slot; NULL if manual_max is 0 */
 	unsigned int index_bits;
 	_Atomic uint8_t owner[SAD_BUCKETS];
+	_Atomic uint64_t version;
 	/* Main's alone */
 	uint32_t generation;
 	uint32_t *out_free; /* ring of free outbound indices, first in first out */
@@ -191,11 +192,22 @@ int sad_publish(struct sad *s, struct sa_hot *sa)
 	return SAD_OK;
 }
 
+static void changed(struct sad *s)
+{
+	atomic_fetch_add_explicit(&s->version, 1, memory_order_release);
+}
+
+uint64_t sad_version(const struct sad *s)
+{
+	return atomic_load_explicit(&s->version, memory_order_acquire);
+}
+
 void sad_unpublish(struct sad *s, struct sa_hot *sa)
 {
 	if (!(sa->flags & SA_F_OUT) && sa->flags & SA_F_MANUAL)
 		manual_unpublish(s, sa);
 	atomic_store_explicit(slot_of(s, sa->id), NULL, memory_order_release);
+	changed(s);
 	sa_set_state(sa, SA_DEAD);
 	sa_set_partner(sa, NULL);
 }
@@ -219,6 +231,7 @@ uint8_t sad_owner(const struct sad *s, const struct sa_hot *sa)
 void sad_owner_set(struct sad *s, unsigned int bucket, uint8_t worker)
 {
 	atomic_store_explicit(&s->owner[bucket & 0xff], worker, memory_order_release);
+	changed(s);
 }
 
 struct sa_hot *sad_by_ref(const struct sad *s, uint64_t ref)

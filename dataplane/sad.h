@@ -218,6 +218,12 @@ void sad_free(struct sad *s, struct sa_hot *sa);
 uint8_t sad_owner(const struct sad *s, const struct sa_hot *sa);
 void sad_owner_set(struct sad *s, unsigned int bucket, uint8_t worker);
 
+/*
+ * Rises when an SA was taken out or bucket owners changed, before the grace period begins. A
+ * pointer to a published SA, and what sad_owner said, are still right while it stands.
+ */
+uint64_t sad_version(const struct sad *s);
+
 /* By (index, generation); NULL if it is gone. */
 struct sa_hot *sad_by_ref(const struct sad *s, uint64_t ref);
 /* The same for n of them (at most BURST_MAX), memory accesses overlapped; ref 0: NULL. */

@@ -149,9 +149,19 @@ static inline void spd_flow_prefetch_sas(const struct spd_flow *flow)
 	__builtin_prefetch(atomic_load_explicit(&flow->sas, memory_order_relaxed));
 }
 void spd_flow_hit_prefetch(const struct spd *spd, const struct spd_flow *flow, uint32_t worker);
-/* A worker counts a packet that used the flow. */
-void spd_flow_hit(
-	const struct spd *spd, const struct spd_flow *flow, uint32_t worker, uint32_t bytes);
+/* A worker counts packets that used the flow. */
+void spd_flow_hits(const struct spd *spd, const struct spd_flow *flow, uint32_t worker,
+	uint32_t packets, uint32_t bytes);
+static inline void spd_flow_hit(
+	const struct spd *spd, const struct spd_flow *flow, uint32_t worker, uint32_t bytes)
+{
+	spd_flow_hits(spd, flow, worker, 1, bytes);
+}
+/*
+ * Rises with each change of a flow or of its SAs: after the change can be seen, and before what
+ * was taken out is handed to `defer`. What a look-up returned is still right while it stands.
+ */
+uint64_t spd_version(const struct spd *spd);
 
 /*
  * Writer. All return 0 or a negative ipc_error: -IPC_E_INVALID, -IPC_E_NO_SUCH, -IPC_E_STALE,

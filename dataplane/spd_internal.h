@@ -182,6 +182,10 @@ struct spd {
 	TAILQ_HEAD(, spd_entry) all;
 	uint32_t n_flows, n_bindings;
 	uint64_t next_registration, next_serial;
+	/* Apart from what main writes more often: workers read it at each burst. */
+	uint8_t before[64];
+	_Atomic uint64_t version;
+	uint8_t behind[56];
 };
 
 static inline uint64_t spd_mask_hi(unsigned len)

@@ -44,6 +44,7 @@ void spd_each(
 
 void spd_changed(struct spd *spd, const struct spd_entry *e)
 {
+	atomic_fetch_add_explicit(&spd->version, 1, memory_order_release);
 	if (spd->is_changed[e->id])
 		return;
 	spd->is_changed[e->id] = true;

@@ -94,8 +94,8 @@ void spd_flow_hit_prefetch(const struct spd *spd, const struct spd_flow *flow, u
 	__builtin_prefetch(&chunk[flow->id % SPD_COUNTER_CHUNK], 1);
 }
 
-void spd_flow_hit(
-	const struct spd *spd, const struct spd_flow *flow, uint32_t worker, uint32_t bytes)
+void spd_flow_hits(const struct spd *spd, const struct spd_flow *flow, uint32_t worker,
+	uint32_t packets, uint32_t bytes)
 {
 	struct spd_counter *chunk, *c;
 
@@ -105,8 +105,14 @@ void spd_flow_hit(
 		&spd->counters[worker][flow->id / SPD_COUNTER_CHUNK], memory_order_acquire);
 	c = &chunk[flow->id % SPD_COUNTER_CHUNK];
 	atomic_store_explicit(&c->packets,
-		atomic_load_explicit(&c->packets, memory_order_relaxed) + 1, memory_order_relaxed);
+		atomic_load_explicit(&c->packets, memory_order_relaxed) + packets,
+		memory_order_relaxed);
 	atomic_store_explicit(&c->bytes,
 		atomic_load_explicit(&c->bytes, memory_order_relaxed) + bytes,
 		memory_order_relaxed);
+}
+
+uint64_t spd_version(const struct spd *spd)
+{
+	return atomic_load_explicit(&spd->version, memory_order_acquire);
 }

@@ -5,6 +5,7 @@
 #include "dataplane/esp_out.h"
 #include "dataplane/fragment_steer.h"
 #include "dataplane/icmp_input.h"
+#include "dataplane/known.h"
 #include "dataplane/local_addr.h"
 #include "dataplane/mss.h"
 #include "dataplane/parse.h"
@@ -55,8 +56,9 @@ static const struct spd_flow *flow_find(
 	return f;
 }
 
-/* The same for all packets of the mask, the memory accesses of all overlapped. */
-static void flows_find(struct worker *w, struct burst *b, uint64_t mask, uint8_t direction)
+/* The same for all packets of the mask, the memory accesses of all overlapped: into of_burst[i]. */
+static void flows_find(struct worker *w, const struct burst *b, uint64_t mask, uint8_t direction,
+	const struct spd_flow *of_burst[])
 {
 	struct spd_packet packets[BURST_MAX];
 	const struct spd_packet *of[BURST_MAX];
@@ -73,7 +75,7 @@ static void flows_find(struct worker *w, struct burst *b, uint64_t mask, uint8_t
 	spd_lookup_burst(w->dp->spd, direction, of, n, found);
 	n = 0;
 	for (uint64_t left = mask; left; left &= left - 1, n++) {
-		b->flow[burst_first(left)] = found[n];
+		of_burst[burst_first(left)] = found[n];
 		if (!found[n])
 			continue;
 		spd_flow_prefetch_sas(found[n]);
@@ -82,19 +84,19 @@ static void flows_find(struct worker *w, struct burst *b, uint64_t mask, uint8_t
 	for (uint64_t left = mask; left; left &= left - 1) {
 		unsigned int i = burst_first(left);
 
-		if (b->flow[i])
-			spd_flow_hit(w->dp->spd, b->flow[i], w->id, b->pkt[i].len);
+		if (of_burst[i])
+			spd_flow_hit(w->dp->spd, of_burst[i], w->id, b->pkt[i].len);
 	}
 }
 
 /*
- * May a packet that came in clear, of flow[i], come in? DROP_NONE or why not. RFC 4301 5.2 step 4.
- * One that goes onward is known by its flow on the way out if by none on the way in: what a site
- * sends into the tunnel has an outbound flow alone.
+ * May a packet that came in clear, of in_flow[i], come in? DROP_NONE or why not. RFC 4301 5.2
+ * step 4. One that goes onward is known by its flow on the way out if by none on the way in: what a
+ * site sends into the tunnel has an outbound flow alone.
  */
 static enum drop_reason clear_inbound(struct worker *w, struct burst *b, unsigned int i)
 {
-	const struct spd_flow *f = b->flow[i];
+	const struct spd_flow *f = b->in_flow[i];
 
 	if (!f)
 		return is_denied_unknown(w) && b->next[i] == NEXT_LOCAL ? DROP_DENY : DROP_NONE;
@@ -170,7 +172,7 @@ void stage_spd_in(struct worker *w, struct burst *b)
 		clear |= left & -left;
 	}
 	if (clear)
-		flows_find(w, b, clear, IPC_DIR_IN);
+		flows_find(w, b, clear, IPC_DIR_IN, b->in_flow);
 	for (left = clear; left; left &= left - 1) {
 		unsigned int i = burst_first(left);
 		enum drop_reason why = clear_inbound(w, b, i);
@@ -180,6 +182,7 @@ void stage_spd_in(struct worker *w, struct burst *b)
 		else
 			b->next[i] = b->next[i] == NEXT_LOCAL ? NEXT_HOST : NEXT_SPD_OUT;
 	}
+	b->may_learn = burst_mask(b, NEXT_SPD_OUT);
 }
 
 /*
@@ -308,7 +311,7 @@ void stage_spd_out(struct worker *w, struct burst *b)
 			burst_drop(b, burst_first(left), DROP_NOT_READY);
 		return;
 	}
-	flows_find(w, b, mask, IPC_DIR_OUT);
+	flows_find(w, b, mask, IPC_DIR_OUT, b->flow);
 	sas_find(w, b, mask, sas);
 	for (uint64_t left = mask; left; left &= left - 1) {
 		unsigned int i = burst_first(left);
@@ -321,6 +324,7 @@ void stage_spd_out(struct worker *w, struct burst *b)
 		b->next[i] = b->sa[i] ? NEXT_ESP_OUT : NEXT_ROUTE;
 		w->bypassed += b->sa[i] == NULL;
 	}
+	known_learn(w, b, mask & burst_mask(b, NEXT_ESP_OUT));
 }
 
 static enum drop_reason host_outbound(struct worker *w, struct burst *b, unsigned int i)

@@ -15,6 +15,7 @@
 
 #include "dataplane/crypto_mb.h"
 #include "dataplane/drop_memory.h"
+#include "dataplane/known.h"
 #include "dataplane/pipeline.h"
 
 static struct rte_ring *ring_create(const char *what, unsigned int a, unsigned int b)
@@ -70,7 +71,8 @@ struct worker *worker_create(struct dataplane *dp, uint16_t id)
 	w->ctx.crypto = crypto_mb_create(CRYPTO_ARCH_AUTO, &error);
 	w->ctx.sa_events = ring_create("sa-events", id, 0);
 	w->drop_memory = drop_memory_create();
-	if (w->wake_fd < 0 || !w->ctx.crypto || !w->ctx.sa_events || !w->drop_memory ||
+	w->known = known_create(rte_rand());
+	if (w->wake_fd < 0 || !w->ctx.crypto || !w->ctx.sa_events || !w->drop_memory || !w->known ||
 		rings_create(w, dp->n_workers) < 0 || pipeline_init(w) < 0 ||
 		worker_idle_init(w) < 0) {
 		worker_destroy(w);
@@ -101,6 +103,7 @@ void worker_destroy(struct worker *w)
 	ring_free(w->ctx.sa_events, false);
 	crypto_mb_destroy(w->ctx.crypto);
 	free(w->drop_memory);
+	known_destroy(w->known);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	free(w);

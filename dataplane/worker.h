@@ -18,6 +18,7 @@ struct rte_mempool;
 struct router;
 struct reassembly;
 struct drop_memory;
+struct known;
 
 #define WORKERS_MAX 16
 #define WORKER_RX_BURST 32
@@ -57,6 +58,7 @@ struct dataplane {
 	_Atomic bool is_ready; /* fail closed: set when all owners have resynced */
 	/* Replaced whole by main; the old one is freed after a grace period. */
 	struct dp_addresses *_Atomic addresses;
+	_Atomic uint64_t version; /* main: raised after `addresses` or config was changed */
 	_Atomic uint32_t n_traces, n_captures; /* > 0: somebody listens on the debug socket */
 	_Atomic uint32_t capture_spi;          /* 0: every SA */
 	int main_fd;                           /* eventfd on which main sleeps */
@@ -86,6 +88,7 @@ struct worker {
 	uint32_t wake_workers;           /* bit n: something was handed to worker n */
 	struct drop_memory *drop_memory; /* the last drops, for `penstockctl explain` */
 	struct reassembly *reassembly;
+	struct known *known;
 	uint32_t expire_s;
 	struct icmp_limit icmp_limit;
 	uint32_t neigh_second, n_neigh_asked; /* packets given to main for want of a neighbour */
@@ -96,6 +99,7 @@ struct worker {
 	uint64_t rx_packets[PORTS_MAX], rx_bytes[PORTS_MAX];
 	uint64_t tx_packets[PORTS_MAX], tx_bytes[PORTS_MAX], tx_full[PORTS_MAX];
 	uint64_t turns, sleeps, handed_over, taken_over;
+	uint64_t n_known; /* packets that known.h had the answer for */
 	uint64_t bypassed, to_host, from_host, punted, icmp_sent, fragmented, acquires;
 };
 
