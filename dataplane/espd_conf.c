@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dataplane/espd_conf_ast.h"
+#include "shared/bytes.h"
 
 #define PORT_NAME_MAX 15 /* IFNAMSIZ - 1: the TAP takes the port's name */
 #define CPU_MAX 1023
@@ -123,27 +124,14 @@ void espd_worker_add(struct espd_parser *p, const struct conf_string *cpu)
 	c->cpus[c->n_workers++] = number;
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 void espd_port_mac(struct espd_parser *p, const struct conf_string *s)
 {
 	const char *t = s->text;
 	uint8_t mac[6] = {0};
 	bool ok = strlen(t) == 17;
 
-	for (size_t i = 0; i < 6 && ok; i++) {
-		int hi = hex_value(t[3 * i]), lo = hex_value(t[3 * i + 1]);
-
-		ok = hi >= 0 && lo >= 0 && (i == 5 || t[3 * i + 2] == ':');
-		if (ok)
-			mac[i] = (uint8_t)(hi << 4 | lo);
-	}
+	for (size_t i = 0; i < 6 && ok; i++)
+		ok = bytes_from_hex(t + 3 * i, &mac[i], 1) && (i == 5 || t[3 * i + 2] == ':');
 	/* The lowest bit of the first byte marks a group address. */
 	if (!ok || mac[0] & 1) {
 		conf_error(p->diags, &s->pos,

@@ -9,24 +9,12 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "system"))
+from iked import FAQ_SERVER1, FAQ_SERVER2  # noqa: E402
 from netns import FaqTopology, program, sh, wait_until  # noqa: E402
 
 PREFIX = os.environ.get("PENSTOCK_DEMO_PREFIX", "penstock")
 STATE = f"/run/{PREFIX}-demo.json"
 
-SERVER1 = """\
-ikev2 'server1_rsa' passive esp \\
-      from 10.0.1.0/24 to 10.0.2.0/24 \\
-      local 192.0.2.1 peer 198.51.100.1 \\
-      srcid server1.domain \\
-      rsa
-"""
-SERVER2 = """\
-ikev2 'server2_rsa' active esp \\
-        from 10.0.2.0/24 to 10.0.1.0/24 \\
-        peer 192.0.2.1 \\
-        dstid server2.domain
-"""
 # The same two rules with lifetimes of seconds, for the proof across rekeys.
 FAST = "ikelifetime 12 lifetime 3"
 PPS, PROOF_SECONDS, PAYLOAD = 20000, 36, 200
@@ -110,7 +98,7 @@ class Demo:
     def start_gateways(self):
         t = self.topology
         title("two gateways: data plane, keys, rules, IKE")
-        for host, rules in ((t.server1, SERVER1), (t.server2, SERVER2)):
+        for host, rules in ((t.server1, FAQ_SERVER1), (t.server2, FAQ_SERVER2)):
             self.start_espd(host)
             host.write("/etc/iked.conf", rules, 0o600)
             show(host, "cat /etc/iked.conf", rules)
@@ -196,8 +184,8 @@ class Demo:
     def rekeys(self):
         t = self.topology
         title(f"numbered UDP, {PPS} packets a second both ways, across rekeys ({FAST})")
-        for host, rules in ((t.server1, SERVER1.replace("      rsa", f"      {FAST} \\\n      rsa")),
-                            (t.server2, SERVER2.replace("server2.domain", f"server2.domain \\\n        {FAST}"))):
+        for host, rules in ((t.server1, FAQ_SERVER1.replace("      rsa", f"      {FAST} \\\n      rsa")),
+                            (t.server2, FAQ_SERVER2.replace("server2.domain", f"server2.domain \\\n        {FAST}"))):
             host.write("/etc/iked-fast.conf", rules, 0o600)
             result = self.ctl(host, "ikectl", "load", "/etc/iked-fast.conf", check=False)
             if result.returncode != 0:

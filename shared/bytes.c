@@ -141,3 +141,23 @@ void write_u32_at(struct writer *w, size_t at, uint32_t v)
 	else
 		store_be(w->data + at, v, 4);
 }
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool bytes_from_hex(const char *digits, uint8_t *out, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		int hi = hex_digit(digits[2 * i]), lo = hi < 0 ? -1 : hex_digit(digits[2 * i + 1]);
+
+		if (lo < 0)
+			return false;
+		out[i] = (uint8_t)(hi << 4 | lo);
+	}
+	return true;
+}

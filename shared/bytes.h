@@ -51,3 +51,6 @@ uint8_t *write_skip(struct writer *w, size_t len);
 /* Sets the 16 bits at offset `at` (already written), for lengths known late. */
 void write_u16_at(struct writer *w, size_t at, uint16_t v);
 void write_u32_at(struct writer *w, size_t at, uint32_t v);
+
+/* 2 * len hexadecimal digits of either case; false if one is none. */
+bool bytes_from_hex(const char *digits, uint8_t *out, size_t len);

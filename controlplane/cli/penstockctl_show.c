@@ -95,20 +95,18 @@ static void show_one_sa(struct emit *e, const struct listed_sa *s)
 	emit_object_end(e);
 }
 
-static int show_sa(const struct penstockctl *p, const struct view_reader *view)
+static int show_sa(struct emit *e, const struct penstockctl *p, const struct view_reader *view)
 {
 	struct ipsecctl_listing list;
-	struct emit e;
 	int rc = listing_read(view, &list);
 
+	(void)p;
 	if (rc < 0) {
 		fprintf(stderr, "penstockctl: %s\n", strerror(-rc));
 		return 1;
 	}
-	emit_begin(&e, stdout, p->json);
 	for (size_t i = 0; i < list.n_sas; i++)
-		show_one_sa(&e, &list.sas[i]);
-	emit_end(&e);
+		show_one_sa(e, &list.sas[i]);
 	ipsecctl_listing_free(&list);
 	return 0;
 }
@@ -137,36 +135,33 @@ static void show_one_flow(struct emit *e, const struct view_flow *v, uint64_t hi
 	emit_object_end(e);
 }
 
-static int show_flow(const struct penstockctl *p, const struct view_reader *view)
+static int show_flow(struct emit *e, const struct penstockctl *p, const struct view_reader *view)
 {
 	struct view_globals globals;
 	struct view_info info;
 	struct view_flow flow;
-	struct emit e;
 
+	(void)p;
 	view_reader_info(view, &info);
 	if (view_read_globals(view, &globals) != 1)
 		return 1;
-	emit_begin(&e, stdout, p->json);
 	for (uint32_t i = 0; i < info.max_flows && i < globals.flow_high; i++) {
 		uint64_t hits = 0;
 
 		if (view_read_flow(view, i, &flow, &hits) == 1)
-			show_one_flow(&e, &flow, hits);
+			show_one_flow(e, &flow, hits);
 	}
-	emit_end(&e);
 	return 0;
 }
 
-static int show_port(const struct penstockctl *p, const struct view_reader *view)
+static int show_port(struct emit *e, const struct penstockctl *p, const struct view_reader *view)
 {
 	struct view_port_counters c;
 	struct view_port port;
 	struct view_info info;
-	struct emit e;
 
+	(void)p;
 	view_reader_info(view, &info);
-	emit_begin(&e, stdout, p->json);
 	for (uint32_t i = 0; i < info.max_ports; i++) {
 		char mac[18];
 
@@ -174,27 +169,26 @@ static int show_port(const struct penstockctl *p, const struct view_reader *view
 			continue;
 		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", port.mac[0],
 			port.mac[1], port.mac[2], port.mac[3], port.mac[4], port.mac[5]);
-		emit_object(&e);
-		emit_str(&e, "port", port.name);
-		emit_str(&e, "driver", port.driver);
-		emit_str(&e, "tap", port.tap);
-		emit_str(&e, "mac", mac);
-		emit_u64(&e, "mtu", port.mtu);
-		emit_bool(&e, "up", port.is_up);
-		emit_u64(&e, "link_changes", port.link_changes);
-		emit_u64(&e, "speed_mbps", port.speed_mbps);
-		emit_u64(&e, "queues", port.n_queues);
-		emit_u64(&e, "rx_packets", c.rx_packets);
-		emit_u64(&e, "rx_bytes", c.rx_bytes);
-		emit_u64(&e, "tx_packets", c.tx_packets);
-		emit_u64(&e, "tx_bytes", c.tx_bytes);
-		emit_u64(&e, "rx_missed", c.rx_missed);
-		emit_u64(&e, "rx_errors", c.rx_errors);
-		emit_u64(&e, "tx_full", c.tx_full);
-		emit_u64(&e, "tx_errors", c.tx_errors);
-		emit_object_end(&e);
+		emit_object(e);
+		emit_str(e, "port", port.name);
+		emit_str(e, "driver", port.driver);
+		emit_str(e, "tap", port.tap);
+		emit_str(e, "mac", mac);
+		emit_u64(e, "mtu", port.mtu);
+		emit_bool(e, "up", port.is_up);
+		emit_u64(e, "link_changes", port.link_changes);
+		emit_u64(e, "speed_mbps", port.speed_mbps);
+		emit_u64(e, "queues", port.n_queues);
+		emit_u64(e, "rx_packets", c.rx_packets);
+		emit_u64(e, "rx_bytes", c.rx_bytes);
+		emit_u64(e, "tx_packets", c.tx_packets);
+		emit_u64(e, "tx_bytes", c.tx_bytes);
+		emit_u64(e, "rx_missed", c.rx_missed);
+		emit_u64(e, "rx_errors", c.rx_errors);
+		emit_u64(e, "tx_full", c.tx_full);
+		emit_u64(e, "tx_errors", c.tx_errors);
+		emit_object_end(e);
 	}
-	emit_end(&e);
 	return 0;
 }
 
@@ -235,138 +229,127 @@ static uint64_t worker_field(const struct view_worker *w, size_t field)
 	return value;
 }
 
-static int show_worker(const struct penstockctl *p, const struct view_reader *view)
+static int show_worker(struct emit *e, const struct penstockctl *p, const struct view_reader *view)
 {
 	struct view_worker w;
 	struct view_info info;
-	struct emit e;
 
+	(void)p;
 	view_reader_info(view, &info);
-	emit_begin(&e, stdout, p->json);
 	for (uint32_t i = 0; i <= info.n_workers; i++) {
 		char name[16];
 
 		if (view_read_worker(view, i, &w) != 1)
 			continue;
 		snprintf(name, sizeof(name), i == info.n_workers ? "main" : "%u", i);
-		emit_object(&e);
-		emit_str(&e, "worker", name);
-		emit_u64(&e, "cpu", w.cpu);
+		emit_object(e);
+		emit_str(e, "worker", name);
+		emit_u64(e, "cpu", w.cpu);
 		for (size_t f = 0; f < N_WORKER_FIELDS; f++)
-			emit_u64(&e, worker_fields[f].name, worker_field(&w, f));
-		emit_object_end(&e);
+			emit_u64(e, worker_fields[f].name, worker_field(&w, f));
+		emit_object_end(e);
 	}
-	emit_end(&e);
 	return 0;
 }
 
-static int show_counters(const struct penstockctl *p, const struct view_reader *view)
+static int show_counters(
+	struct emit *e, const struct penstockctl *p, const struct view_reader *view)
 {
 	uint64_t sum[N_WORKER_FIELDS] = {0};
 	struct view_worker w;
 	struct view_info info;
-	struct emit e;
 
 	view_reader_info(view, &info);
 	for (uint32_t i = 0; i <= info.n_workers; i++)
 		for (size_t f = 0; f < N_WORKER_FIELDS && view_read_worker(view, i, &w) == 1; f++)
 			sum[f] += worker_field(&w, f);
-	emit_begin(&e, stdout, p->json);
 	for (size_t f = 0; f < N_WORKER_FIELDS; f++) {
 		if (p->non_zero_only && sum[f] == 0)
 			continue;
-		emit_object(&e);
-		emit_str(&e, "counter", worker_fields[f].name);
-		emit_u64(&e, "value", sum[f]);
-		emit_object_end(&e);
+		emit_object(e);
+		emit_str(e, "counter", worker_fields[f].name);
+		emit_u64(e, "value", sum[f]);
+		emit_object_end(e);
 	}
-	emit_end(&e);
 	return 0;
 }
 
-static int show_drops(const struct penstockctl *p, const struct view_reader *view)
+static int show_drops(struct emit *e, const struct penstockctl *p, const struct view_reader *view)
 {
 	struct view_info info;
-	struct emit e;
 
 	view_reader_info(view, &info);
-	emit_begin(&e, stdout, p->json);
 	for (uint32_t i = 1; i < info.n_drops; i++) { /* 0 is "not dropped" */
 		uint64_t n = view_read_drops(view, i);
 
 		if (n == 0 && (p->non_zero_only || !p->json))
 			continue;
-		emit_object(&e);
-		emit_str(&e, "reason", view_reader_drop_name(view, i));
-		emit_u64(&e, "packets", n);
-		emit_object_end(&e);
+		emit_object(e);
+		emit_str(e, "reason", view_reader_drop_name(view, i));
+		emit_u64(e, "packets", n);
+		emit_object_end(e);
 	}
-	emit_end(&e);
 	return 0;
 }
 
-static int show_owner(const struct penstockctl *p, const struct view_reader *view)
+static int show_owner(struct emit *e, const struct penstockctl *p, const struct view_reader *view)
 {
 	struct view_owner o;
-	struct emit e;
 	char owner[24];
 
-	emit_begin(&e, stdout, p->json);
+	(void)p;
 	for (uint32_t i = 0; i < VIEW_OWNERS; i++) {
 		if (view_read_owner(view, i, &o) != 1)
 			continue;
-		emit_object(&e);
-		emit_str(&e, "owner", owner_str(o.kind, o.engine, owner));
-		emit_bool(&e, "attached", o.is_attached);
-		emit_bool(&e, "ready", o.is_ready);
-		emit_bool(&e, "awaited", o.is_awaited);
-		emit_u64(&e, "pid", o.pid);
-		emit_u64(&e, "commands", o.commands);
-		emit_u64(&e, "events", o.events);
-		emit_u64(&e, "punt_known", o.punt_known);
-		emit_u64(&e, "punt_strangers", o.punt_strangers);
-		emit_u64(&e, "punt_full", o.punt_full);
-		emit_u64(&e, "punt_tx", o.punt_tx);
-		emit_u64(&e, "sas", o.n_sa);
-		emit_u64(&e, "flows", o.n_flow);
-		emit_u64(&e, "paths", o.n_path);
-		emit_object_end(&e);
+		emit_object(e);
+		emit_str(e, "owner", owner_str(o.kind, o.engine, owner));
+		emit_bool(e, "attached", o.is_attached);
+		emit_bool(e, "ready", o.is_ready);
+		emit_bool(e, "awaited", o.is_awaited);
+		emit_u64(e, "pid", o.pid);
+		emit_u64(e, "commands", o.commands);
+		emit_u64(e, "events", o.events);
+		emit_u64(e, "punt_known", o.punt_known);
+		emit_u64(e, "punt_strangers", o.punt_strangers);
+		emit_u64(e, "punt_full", o.punt_full);
+		emit_u64(e, "punt_tx", o.punt_tx);
+		emit_u64(e, "sas", o.n_sa);
+		emit_u64(e, "flows", o.n_flow);
+		emit_u64(e, "paths", o.n_path);
+		emit_object_end(e);
 	}
-	emit_end(&e);
 	return 0;
 }
 
-static int show_state(const struct penstockctl *p, const struct view_reader *view)
+static int show_state(struct emit *e, const struct penstockctl *p, const struct view_reader *view)
 {
 	static const char *const states[] = {"starting", "not-ready", "ready", "stopping"};
 	struct view_globals g;
 	struct view_info info;
-	struct emit e;
 
+	(void)p;
 	view_reader_info(view, &info);
 	if (view_read_globals(view, &g) != 1)
 		return 1;
-	emit_begin(&e, stdout, p->json);
-	emit_object(&e);
-	emit_str(&e, "state", states[g.state % 4]);
-	emit_str(&e, "version", info.version);
-	emit_u64(&e, "pid", info.pid);
-	emit_u64(&e, "started_s", info.started_s);
-	emit_u64(&e, "ready_s", g.ready_s);
-	emit_u64(&e, "workers", info.n_workers);
-	emit_u64(&e, "sas", g.n_sa);
-	emit_u64(&e, "flows", g.n_flow);
-	emit_u64(&e, "paths", g.n_path);
-	emit_u64(&e, "resyncs", g.resyncs);
-	emit_u64(&e, "waiting_for_owners", g.not_ready_owners);
-	emit_object_end(&e);
-	emit_end(&e);
+	emit_object(e);
+	emit_str(e, "state", states[g.state % 4]);
+	emit_str(e, "version", info.version);
+	emit_u64(e, "pid", info.pid);
+	emit_u64(e, "started_s", info.started_s);
+	emit_u64(e, "ready_s", g.ready_s);
+	emit_u64(e, "workers", info.n_workers);
+	emit_u64(e, "sas", g.n_sa);
+	emit_u64(e, "flows", g.n_flow);
+	emit_u64(e, "paths", g.n_path);
+	emit_u64(e, "resyncs", g.resyncs);
+	emit_u64(e, "waiting_for_owners", g.not_ready_owners);
+	emit_object_end(e);
 	return 0;
 }
 
 static const struct {
 	const char *word;
-	int (*show)(const struct penstockctl *p, const struct view_reader *view);
+	int (*show)(struct emit *e, const struct penstockctl *p, const struct view_reader *view);
 } from_view[] = {
 	{"sa", show_sa},
 	{"flow", show_flow},
@@ -382,6 +365,7 @@ int penstockctl_show(const struct penstockctl *p, char **words)
 {
 	static const char *const from_espd[] = {"spd", "pipeline", "stats"};
 	struct view_reader *view;
+	struct emit e;
 	int status;
 
 	for (size_t i = 0; i < sizeof(from_espd) / sizeof(from_espd[0]); i++)
@@ -393,7 +377,9 @@ int penstockctl_show(const struct penstockctl *p, char **words)
 		view = listing_view_open(p->run_dir, "penstockctl");
 		if (!view)
 			return 1;
-		status = from_view[i].show(p, view);
+		emit_begin(&e, stdout, p->json);
+		status = from_view[i].show(&e, p, view);
+		emit_end(&e);
 		view_reader_close(view);
 		return status;
 	}

@@ -7,6 +7,7 @@
 
 #include "controlplane/conf/iked_ast.h"
 #include "controlplane/conf/resolve.h"
+#include "shared/bytes.h"
 #include "shared/wipe.h"
 
 /*
@@ -115,14 +116,6 @@ static void build_id(struct iked_parser *p, const struct conf_string *s, bool *h
 		iked_feature(p, IKE_FEATURE_ASN1_DN, s->text, &s->pos);
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void set_psk_hex(struct iked_parser *p, struct ike_policy *policy, const char *hex,
 	size_t len, const struct conf_pos *pos)
 {
@@ -134,15 +127,8 @@ static void set_psk_hex(struct iked_parser *p, struct ike_policy *policy, const 
 	}
 	policy->psk = conf_calloc(&p->arena, 1, len / 2);
 	policy->psk_len = len / 2;
-	for (size_t i = 0; i < len / 2; i++) {
-		int hi = hex_value(hex[2 * i]), lo = hex_value(hex[2 * i + 1]);
-
-		if (hi < 0 || lo < 0) {
-			conf_error(p->diags, pos, "keys need to be specified in hex digits");
-			return;
-		}
-		policy->psk[i] = (uint8_t)(hi << 4 | lo);
-	}
+	if (!bytes_from_hex(hex, policy->psk, policy->psk_len))
+		conf_error(p->diags, pos, "keys need to be specified in hex digits");
 }
 
 /* A key that is not there costs its policy alone, at the time of its use. */

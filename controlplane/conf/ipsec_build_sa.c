@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "controlplane/conf/ipsec_ast.h"
+#include "shared/bytes.h"
 #include "shared/wipe.h"
 
 /* Manual SAs. */
@@ -110,14 +111,6 @@ static void build_spi(struct ipsec_parser *p, const struct conf_string *s, struc
 		spec->spi[1] = parse_spi(p, b, &s->pos);
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool parse_hex(struct ipsec_parser *p, const char *hex, size_t len,
 	const struct conf_pos *pos, uint8_t out[IPSEC_KEY_MAX], size_t *out_len)
 {
@@ -131,14 +124,9 @@ static bool parse_hex(struct ipsec_parser *p, const char *hex, size_t len,
 			2 * IPSEC_KEY_MAX);
 		return false;
 	}
-	for (size_t i = 0; i < len / 2; i++) {
-		int hi = hex_value(hex[2 * i]), lo = hex_value(hex[2 * i + 1]);
-
-		if (hi < 0 || lo < 0) {
-			conf_error(p->diags, pos, "keys need to be specified in hex digits");
-			return false;
-		}
-		out[i] = (uint8_t)(hi << 4 | lo);
+	if (!bytes_from_hex(hex, out, len / 2)) {
+		conf_error(p->diags, pos, "keys need to be specified in hex digits");
+		return false;
 	}
 	*out_len = len / 2;
 	return true;

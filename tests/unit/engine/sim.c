@@ -331,7 +331,7 @@ void sim_run(struct sim *sim, uint64_t ms)
 
 /* ---- making ----------------------------------------------------------------------------- */
 
-static struct ike_config *parse(const char *text)
+struct ike_config *sim_config_parse(const char *text)
 {
 	struct conf_options o = {.text = text, .text_len = strlen(text)};
 	struct ike_config *config = NULL;
@@ -343,6 +343,14 @@ static struct ike_config *parse(const char *text)
 	conf_diags_fini(&d);
 	assert_non_null(config);
 	return config;
+}
+
+struct ike_stats sim_stats(struct sim *sim, int node)
+{
+	struct ike_stats s;
+
+	ike_engine_stats(sim->node[node].engine, &s);
+	return s;
 }
 
 static struct ip_addr addr_of(const char *text)
@@ -370,7 +378,7 @@ struct sim *sim_create(uint64_t seed, const char *conf_a, const char *conf_b)
 		node->name = "ab"[i];
 		node->rng = seed ^ (0xabcdefull << (8 * i));
 		node->addr = node->outside = addr_of(addrs[i]);
-		node->config = parse(confs[i]);
+		node->config = sim_config_parse(confs[i]);
 		node->key = EVP_EC_gen("P-256");
 		node->psk = "mekmitasdigoat";
 		node->espd.sas = calloc(SIM_SAS, sizeof(*node->espd.sas));
@@ -433,7 +441,7 @@ void sim_reload(struct sim_node *node, const char *conf)
 {
 	struct ike_config *old = node->config;
 
-	node->config = parse(conf);
+	node->config = sim_config_parse(conf);
 	struct ike_input in = {.type = IKE_IN_CONFIG,
 		.config = {.config = node->config, .version = ++node->config_version}};
 

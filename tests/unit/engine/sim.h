@@ -128,6 +128,9 @@ void sim_datagram(struct sim_node *node, const struct endpoint *from, uint16_t t
 	const void *data, size_t len);
 uint64_t sim_random(struct sim *sim, uint64_t below);
 bool sim_logged(const struct sim *sim, const char *text);
+struct ike_stats sim_stats(struct sim *sim, int node);
+/* iked.conf's language; fails the test if it does not parse. Freed by iked_conf_free. */
+struct ike_config *sim_config_parse(const char *text);
 
 /* Events that espd of the node reports. */
 void sim_acquire(struct sim_node *node, const char *src, const char *dst);

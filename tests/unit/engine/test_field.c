@@ -9,26 +9,11 @@
 #include "controlplane/auth/sign.h"
 #include "controlplane/ike/engine_private.h"
 #include "controlplane/ike/ike_sa.h"
+#include "tests/unit/engine/rules.h"
 #include "tests/unit/engine/sim.h"
 #include "tests/unit/ike/fixtures.h"
 
 /* What went wrong elsewhere, each as a test of its whole kind. */
-
-#define PSK " psk 'mekmitasdigoat'\n"
-#define A(opts)                                                                  \
-	"ikev2 'a' passive esp from 10.0.1.0/24 to 10.0.2.0/24 local 192.0.2.1 " \
-	"peer 198.51.100.1 " opts
-#define ANY(opts) \
-	"ikev2 'a' passive esp from 10.0.1.0/24 to 10.0.2.0/24 local 192.0.2.1 peer any " opts
-#define B(opts) "ikev2 'b' active esp from 10.0.2.0/24 to 10.0.1.0/24 peer 192.0.2.1 " opts
-
-static struct ike_stats stats_of(struct sim *sim, int node)
-{
-	struct ike_stats s;
-
-	ike_engine_stats(sim->node[node].engine, &s);
-	return s;
-}
 
 /* ---- IKE_SA_INIT as bytes ------------------------------------------------------------------ */
 
@@ -117,7 +102,7 @@ static void test_stock_client(void **state)
 			assert_true(sim_logged(sim, "MODP_1024; 18 IKE: AES_GCM_16-256"));
 			assert_true(
 				sim_logged(sim, "a: 203.0.113.9:500: policy 'a' takes 1 IKE: "));
-			assert_int_equal(stats_of(sim, 0).half_open_current, 0);
+			assert_int_equal(sim_stats(sim, 0).half_open_current, 0);
 		} else if (m->offer.n_proposals != 1 ||
 			   m->offer.proposals[0].number != rows[i].number ||
 			   m->offer.n_transforms != rows[i].n_transforms) {
@@ -172,7 +157,7 @@ static void test_unknown_in_sa_init(void **state)
 			assert_int_equal(n->data.len, 1);
 			assert_int_equal(n->data.data[0], 200);
 		}
-		assert_int_equal(stats_of(sim, 0).half_open_current, rows[i].notify ? 0 : 1);
+		assert_int_equal(sim_stats(sim, 0).half_open_current, rows[i].notify ? 0 : 1);
 		sim_destroy(sim);
 	}
 	free(answer);
@@ -198,7 +183,7 @@ static void test_ikev1(void **state)
 				data[19] = (uint8_t)flags;
 				assert_null(say(sim, 9, data, sizeof(data)));
 			}
-	assert_int_equal(stats_of(sim, 0).dropped_version, 3 * 256 * 8);
+	assert_int_equal(sim_stats(sim, 0).dropped_version, 3 * 256 * 8);
 	/* An answer is never longer than what it answers. */
 	data[17] = 0x30;
 	data[27] = IKE_HEADER_LEN;
@@ -254,7 +239,7 @@ static void test_bad_cookies(void **state)
 	sim_start(sim);
 	sim_run(sim, 8000);
 	flood(sim, 10000);
-	assert_true(stats_of(sim, 0).half_open_current <= 256);
+	assert_true(sim_stats(sim, 0).half_open_current <= 256);
 	sim_input(&sim->node[1],
 		&(struct ike_input){.type = IKE_IN_RESET, .reset = {.what = IKE_RESET_ALL}});
 	sim_run(sim, 5000);
@@ -262,8 +247,8 @@ static void test_bad_cookies(void **state)
 	flood(sim, 1000);
 	sim->filter = take_answer;
 	sim->filter_ctx = answer;
-	uint64_t half_open = stats_of(sim, 0).half_open_current;
-	uint64_t bad = stats_of(sim, 0).cookies_bad;
+	uint64_t half_open = sim_stats(sim, 0).half_open_current;
+	uint64_t bad = sim_stats(sim, 0).cookies_bad;
 	size_t cookie_at = 28 + 8, cookie_len = (size_t)with_cookie[31] - 8, n = 0;
 
 	/* Another SPI: the request itself was taken already. */
@@ -297,8 +282,8 @@ static void test_bad_cookies(void **state)
 	/* The right cookie from elsewhere. */
 	assert_non_null(
 		ike_message_notify(say(sim, 77, with_cookie, with_cookie_len), IKE_N_COOKIE));
-	assert_int_equal(stats_of(sim, 0).half_open_current, half_open);
-	assert_int_equal(stats_of(sim, 0).cookies_bad, bad + n + 1);
+	assert_int_equal(sim_stats(sim, 0).half_open_current, half_open);
+	assert_int_equal(sim_stats(sim, 0).cookies_bad, bad + n + 1);
 	sim_destroy(sim);
 	free(answer);
 }
@@ -336,7 +321,7 @@ static void test_responder_without_credential(void **state)
 		assert_int_equal(sim_count(&sim->node[1]).sas, 0);
 		sim_run(sim, 30000);
 		assert_int_equal(sim_count(&sim->node[0]).sas, 0);
-		assert_int_equal(stats_of(sim, 0).half_open_current, 0);
+		assert_int_equal(sim_stats(sim, 0).half_open_current, 0);
 		sim->node[0].key = key;
 		sim_run(sim, 200000);
 		sim_check_tunnel(sim, 1, 1);

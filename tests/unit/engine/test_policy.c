@@ -10,22 +10,9 @@
 #include "controlplane/ike/narrow.h"
 #include "controlplane/ike/policy_select.h"
 #include "controlplane/ike/timer_heap.h"
+#include "tests/unit/engine/sim.h"
 
 /* Policy selection and narrowing are pure: tables. */
-
-static struct ike_config *parse(const char *text)
-{
-	struct conf_options o = {.text = text, .text_len = strlen(text)};
-	struct ike_config *config = NULL;
-	struct conf_diags d;
-
-	conf_diags_init(&d);
-	if (iked_conf_parse("test.conf", &o, &config, &d) < 0)
-		conf_diags_print(&d, stderr);
-	conf_diags_fini(&d);
-	assert_non_null(config);
-	return config;
-}
 
 #define FLOW "from 10.0.0.0/8 to 172.16.0.0/12 "
 
@@ -70,7 +57,7 @@ static void test_select(void **state)
 	assert_int_equal(ike_id_parse("host.org", &host), 0);
 	for (size_t i = 0; i < sizeof(select_rows) / sizeof(select_rows[0]); i++) {
 		const struct select_row *row = &select_rows[i];
-		struct ike_config *config = parse(row->conf);
+		struct ike_config *config = sim_config_parse(row->conf);
 		struct policy_question q = {.has_auth = true, .host_id = &host};
 
 		assert_int_equal(addr_parse(row->remote, &q.remote), 0);
@@ -103,9 +90,10 @@ static void count_lines(
 
 static void test_explain(void **state)
 {
-	struct ike_config *config = parse("ikev2 'a' " FLOW "peer 192.0.2.8\nikev2 'b' " FLOW
-					  "peer any\nikev2 'c' quick " FLOW "peer any\n"
-					  "ikev2 'd' " FLOW "peer any\n");
+	struct ike_config *config = sim_config_parse(
+		"ikev2 'a' " FLOW "peer 192.0.2.8\nikev2 'b' " FLOW
+		"peer any\nikev2 'c' quick " FLOW "peer any\n"
+		"ikev2 'd' " FLOW "peer any\n");
 	struct ike_id host = {0};
 	struct policy_question q = {.host_id = &host};
 	char text[256] = "";
@@ -147,7 +135,7 @@ static const struct narrow_row narrow_rows[] = {
 
 static void test_narrow(void **state)
 {
-	struct ike_config *config = parse(
+	struct ike_config *config = sim_config_parse(
 		"ikev2 from 10.1.0.0/24 to 10.9.0.0/16 from 10.2.0.0/24 to 10.9.0.0/16 "
 		"from 10.1.0.0/16 to 10.9.9.0/24 from fd00:1::/64 to fd00:9::/64 peer any\n");
 	struct ts_pairs *allowed = calloc(2, sizeof(*allowed)), *out = allowed + 1;

@@ -7,25 +7,10 @@
 #include <cmocka.h>
 
 #include "shared/wire/ike.h"
+#include "tests/unit/engine/rules.h"
 #include "tests/unit/engine/sim.h"
 
 /* One rule a test, each a short story of two engines. */
-
-#define PSK " psk 'mekmitasdigoat'\n"
-#define A(opts)                                                                  \
-	"ikev2 'a' passive esp from 10.0.1.0/24 to 10.0.2.0/24 local 192.0.2.1 " \
-	"peer 198.51.100.1 " opts
-#define ANY(opts) \
-	"ikev2 'a' passive esp from 10.0.1.0/24 to 10.0.2.0/24 local 192.0.2.1 peer any " opts
-#define B(opts) "ikev2 'b' active esp from 10.0.2.0/24 to 10.0.1.0/24 peer 192.0.2.1 " opts
-
-static struct ike_stats stats_of(struct sim *sim, int node)
-{
-	struct ike_stats s;
-
-	ike_engine_stats(sim->node[node].engine, &s);
-	return s;
-}
 
 static struct sim *up(uint64_t seed, const char *a, const char *b)
 {
@@ -44,7 +29,7 @@ static void test_invalid_ke(void **state)
 
 	(void)state;
 	/* HDR, SAi1, KEi(x25519), Ni -->  <-- N(INVALID_KE_PAYLOAD)  then all again with P-256 */
-	assert_int_equal(stats_of(sim, 1).invalid_ke, 1);
+	assert_int_equal(sim_stats(sim, 1).invalid_ke, 1);
 	sim_check_tunnel(sim, 1, 1);
 	/* RFC 7296 1.3.2: rekeys begin with the group that was agreed on. */
 	sim_run(sim, 200000);
@@ -55,7 +40,7 @@ static void test_invalid_ke(void **state)
 	/* Field case B12: a KE that is acceptable is taken, though not the first choice. */
 	sim = up(2, A("ikesa group curve25519 group ecp256" PSK),
 		B("ikesa group ecp256 group curve25519" PSK));
-	assert_int_equal(stats_of(sim, 0).invalid_ke, 0);
+	assert_int_equal(sim_stats(sim, 0).invalid_ke, 0);
 	sim_check_tunnel(sim, 1, 1);
 	sim_destroy(sim);
 }
@@ -100,8 +85,8 @@ static void test_cookie_under_load(void **state)
 	sim_check_tunnel(sim, 1, 1);
 	/* captured holds an IKE_SA_INIT with P-256 */
 	flood(sim, 1000);
-	assert_true(stats_of(sim, 0).cookies_sent > 700);
-	assert_true(stats_of(sim, 0).half_open_current <= 256);
+	assert_true(sim_stats(sim, 0).cookies_sent > 700);
+	assert_true(sim_stats(sim, 0).half_open_current <= 256);
 	/* Now a good one: COOKIE, INVALID_KE_PAYLOAD with the cookie kept, and it stands. */
 	sim_input(&sim->node[1],
 		&(struct ike_input){.type = IKE_IN_RESET, .reset = {.what = IKE_RESET_ALL}});
@@ -113,7 +98,7 @@ static void test_cookie_under_load(void **state)
 	assert_int_equal(sim_count(&sim->node[1]).children, 1);
 	/* The strangers are gone after their time. */
 	sim_run(sim, 200000);
-	assert_int_equal(stats_of(sim, 0).half_open_current, 0);
+	assert_int_equal(sim_stats(sim, 0).half_open_current, 0);
 	sim_check_tunnel(sim, 1, 1);
 	sim_destroy(sim);
 }
@@ -136,7 +121,7 @@ static void test_missing_credential(void **state)
 	/* at 2, 62, 182, 422 s: four tries */
 	assert_int_equal(sim->node[1].n_auth_requests, 4);
 	/* the other policy went on trying */
-	assert_true(stats_of(sim, 1).requests_retransmitted > 5);
+	assert_true(sim_stats(sim, 1).requests_retransmitted > 5);
 	sim_destroy(sim);
 }
 
@@ -150,7 +135,7 @@ static void test_silent_key_process(void **state)
 	sim_start(sim);
 	sim_run(sim, 20000);
 	/* repeats of IKE_AUTH are dropped while its first copy waits */
-	assert_true(stats_of(sim, 0).requests_dropped_busy >= 2);
+	assert_true(sim_stats(sim, 0).requests_dropped_busy >= 2);
 	sim_run(sim, 30000);
 	assert_int_equal(sim_count(&sim->node[0]).sas, 0);
 	assert_true(sim_logged(sim, "authentication failed notification from peer"));
@@ -215,7 +200,7 @@ static void test_nat(void **state)
 	sim->node[1].nat_ports[1] = 0;
 	sim_run(sim, 400 * 1000);
 	assert_true(sim_logged(sim, "a: spi="));
-	assert_true(stats_of(sim, 0).nat_changes >= 1);
+	assert_true(sim_stats(sim, 0).nat_changes >= 1);
 	assert_int_equal(path->remote.port, sim->node[1].nat_ports[1]);
 	sim_check_tunnel(sim, 1, 1);
 	sim_destroy(sim);
@@ -298,15 +283,15 @@ static void test_espd_restart(void **state)
 	assert_int_equal(sim_count(a).esp_in, 1);
 	sim_run(sim, 5000);
 	sim_check_tunnel(sim, 1, 1);
-	assert_int_equal(stats_of(sim, 0).restored, 1);
+	assert_int_equal(sim_stats(sim, 0).restored, 1);
 	/* Without its sequence numbers: every SA gets new keys, under the same IKE SA. */
 	sim_simple(a, IKE_IN_TRANSPORT_DOWN);
 	sim_espd_restart(a, true);
 	sim_simple(a, IKE_IN_TRANSPORT_UP);
 	sim_run(sim, 60000);
-	assert_int_equal(stats_of(sim, 0).restore_rekeyed, 1);
+	assert_int_equal(sim_stats(sim, 0).restore_rekeyed, 1);
 	sim_check_tunnel(sim, 1, 1);
-	assert_int_equal(stats_of(sim, 0).sas_created, 1);
+	assert_int_equal(sim_stats(sim, 0).sas_created, 1);
 	sim_destroy(sim);
 }
 
@@ -327,11 +312,11 @@ static void test_orphans(void **state)
 		.dstid = "FQDN/server1.domain"};
 	sim_start(sim);
 	sim_run(sim, 1500);
-	assert_int_equal(stats_of(sim, 1).orphans_adopted, 1);
+	assert_int_equal(sim_stats(sim, 1).orphans_adopted, 1);
 	assert_int_equal(espd->n_held, 1);
 	sim_run(sim, 8000);
 	assert_int_equal(espd->n_held, 0);
-	assert_int_equal(stats_of(sim, 1).orphans_deleted, 1);
+	assert_int_equal(sim_stats(sim, 1).orphans_deleted, 1);
 	/* RFC 7296 2.4: no INITIAL_CONTACT while something is left. */
 	sim_check_tunnel(sim, 1, 1);
 	sim_destroy(sim);
@@ -363,7 +348,7 @@ static void test_engine_restart(void **state)
 
 		sim_check_tunnel(sim, 1, 1);
 		restart_engine(sim, 0);
-		assert_int_equal(stats_of(sim, 0).orphans_adopted, 2);
+		assert_int_equal(sim_stats(sim, 0).orphans_adopted, 2);
 		assert_int_equal(sim_count(&sim->node[0]).flows, before.flows);
 		sim_traffic(sim);
 		sim_run(sim, 100);
@@ -371,12 +356,12 @@ static void test_engine_restart(void **state)
 		assert_int_equal(sim->packets_sent - sim->packets_lost, 2);
 		/* once more: the SAs are held as before */
 		restart_engine(sim, 0);
-		assert_int_equal(stats_of(sim, 0).orphans_adopted, 2);
+		assert_int_equal(sim_stats(sim, 0).orphans_adopted, 2);
 		assert_int_equal(sim_count(&sim->node[0]).flows, before.flows);
 		sim_input(&sim->node[1], &(struct ike_input){.type = IKE_IN_RESET,
 						 .reset = {.what = IKE_RESET_ALL}});
 		sim_run(sim, 8000);
-		assert_int_equal(stats_of(sim, 0).orphans_deleted, 2);
+		assert_int_equal(sim_stats(sim, 0).orphans_deleted, 2);
 		assert_int_equal(sim_count(&sim->node[0]).esp_in, 1);
 		assert_int_equal(sim_count(&sim->node[0]).flows, before.flows);
 		sim->packets_sent = sim->packets_lost = 0;
@@ -404,7 +389,7 @@ static void test_peer_comes_back(void **state)
 		sim_run(sim, 8000);
 	}
 	sim_check_tunnel(sim, 1, 1);
-	assert_int_equal(stats_of(sim, 0).sas_established_total, 6);
+	assert_int_equal(sim_stats(sim, 0).sas_established_total, 6);
 	sim_destroy(sim);
 }
 
@@ -479,7 +464,7 @@ static void test_dead_peer(void **state)
 		sim_run(sim, 61 * 1000);
 	}
 	sim_run(sim, 600 * 1000);
-	assert_true(stats_of(sim, 1).dpd_sent >= 1);
+	assert_true(sim_stats(sim, 1).dpd_sent >= 1);
 	assert_int_equal(sim_count(&sim->node[1]).sas, 0);
 	sim->node[0].is_down = false;
 	sim_run(sim, 1200 * 1000);
@@ -516,7 +501,7 @@ static void test_reload(void **state)
 		"peer 203.0.113.77" PSK A(PSK));
 	sim_run(sim, 3000);
 	sim_check_tunnel(sim, 1, 1);
-	assert_int_equal(stats_of(sim, 0).sas_created, 1);
+	assert_int_equal(sim_stats(sim, 0).sas_created, 1);
 	assert_int_equal(sim_count(&sim->node[0]).flows, 5);
 	sim_reload(&sim->node[0],
 		"ikev2 'other' passive esp from 10.0.7.0/24 to 10.0.8.0/24 local 192.0.2.1 "
@@ -577,8 +562,8 @@ static void test_fragments(void **state)
 	sim_start(sim);
 	sim_run(sim, 20000);
 	sim_check_tunnel(sim, 1, 1);
-	assert_true(stats_of(sim, 1).frag_sent >= 2);
-	assert_true(stats_of(sim, 0).frag_reassembled >= 1);
+	assert_true(sim_stats(sim, 1).frag_sent >= 2);
+	assert_true(sim_stats(sim, 0).frag_reassembled >= 1);
 	sim_destroy(sim);
 	/* Either side may have none of it. */
 	for (int none = 0; none < 2; none++) {
@@ -588,7 +573,7 @@ static void test_fragments(void **state)
 		sim_start(sim);
 		sim_run(sim, 20000);
 		sim_check_tunnel(sim, 1, 1);
-		assert_int_equal(stats_of(sim, 0).frag_sent + stats_of(sim, 1).frag_sent, 0);
+		assert_int_equal(sim_stats(sim, 0).frag_sent + sim_stats(sim, 1).frag_sent, 0);
 		sim_destroy(sim);
 	}
 }
@@ -618,7 +603,7 @@ static void test_espd_refuses(void **state)
 	sim_start(sim);
 	sim->node[0].espd.fail_next_add = IPC_E_FULL;
 	sim_run(sim, 20000);
-	assert_int_equal(stats_of(sim, 0).commands_failed, 1);
+	assert_int_equal(sim_stats(sim, 0).commands_failed, 1);
 	assert_int_equal(sim_count(&sim->node[0]).sas, 1);
 	assert_int_equal(sim_count(&sim->node[1]).esp_in, 0);
 	/* the next packet asks for another */

@@ -16,6 +16,7 @@
 
 #include "dataplane/esp_in.h"
 #include "dataplane/esp_out.h"
+#include "shared/bytes.h"
 #include "tests/unit/esp/esp_bench.h"
 
 struct cli {
@@ -23,25 +24,13 @@ struct cli {
 	struct sa_hot *in, *out;
 };
 
-static int hex_digit(char c)
-{
-	const char *digits = "0123456789abcdef";
-	const char *at = c ? strchr(digits, c) : NULL;
-	return at ? (int)(at - digits) : -1;
-}
-
 static int hex_read(const char *text, uint8_t *out, size_t cap)
 {
-	size_t n = 0;
-	if (strcmp(text, "-") == 0)
-		return 0;
-	for (; text[0] && text[1]; text += 2) {
-		int hi = hex_digit(text[0]), lo = hex_digit(text[1]);
-		if (hi < 0 || lo < 0 || n == cap)
-			return -1;
-		out[n++] = (uint8_t)(hi << 4 | lo);
-	}
-	return text[0] ? -1 : (int)n;
+	size_t n = strcmp(text, "-") == 0 ? 0 : strlen(text) / 2;
+
+	if (n > cap || !bytes_from_hex(text, out, n))
+		return -1;
+	return n && text[2 * n] ? -1 : (int)n;
 }
 
 static const char *add_sa(struct cli *c, char **arg, unsigned int n)

@@ -131,6 +131,26 @@ static void test_wipe_and_compare(void **state)
 	assert_memory_equal(a, b, sizeof(a));
 }
 
+static void hexadecimal_digits(void **state)
+{
+	static const struct {
+		const char *digits;
+		size_t len;
+		bool ok;
+	} rows[] = {{"", 0, true}, {"00fF7a", 3, true}, {"0g", 1, false}, {"g0", 1, false},
+		{"0", 1, false}, {" 1", 1, false}, {"0x10", 2, false}, {"12zz", 1, true},
+		{"@G`{", 2, false}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t out[4] = {0};
+
+		assert_int_equal(bytes_from_hex(rows[i].digits, out, rows[i].len), rows[i].ok);
+		if (rows[i].len == 3)
+			assert_memory_equal(out, "\x00\xff\x7a", 3);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +161,7 @@ int main(void)
 		cmocka_unit_test(test_writer),
 		cmocka_unit_test(test_writer_at_bounds),
 		cmocka_unit_test(test_wipe_and_compare),
+		cmocka_unit_test(hexadecimal_digits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

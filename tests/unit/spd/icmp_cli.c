@@ -5,6 +5,7 @@
 #include "dataplane/burst.h"
 #include "dataplane/icmp_error.h"
 #include "dataplane/parse.h"
+#include "shared/bytes.h"
 
 /*
  * Reads lines "KIND MTU SOURCE PACKET" (KIND an icmp_error_kind, the others but MTU in hex) and
@@ -13,12 +14,9 @@
 
 static size_t unhex(const char *text, uint8_t *out, size_t cap)
 {
-	size_t n = 0;
-	unsigned v;
+	size_t n = strlen(text) / 2;
 
-	for (; n < cap && sscanf(text + 2 * n, "%2x", &v) == 1; n++)
-		out[n] = v;
-	return n;
+	return n <= cap && bytes_from_hex(text, out, n) ? n : 0;
 }
 
 int main(void)
