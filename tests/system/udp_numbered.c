@@ -6,7 +6,8 @@
  * Sends RATE datagrams a second to PEER:PORT for SECONDS and takes what comes to LOCAL:PORT.
  * Starts to send when the peer was heard, so that both ends overlap; ends two seconds after the
  * last datagram arrived. Prints one line of JSON: sent, received, lost numbers, duplicates,
- * reordered, corrupt, and the longest gap. LENGTH is the payload's. SIGTERM ends sending early.
+ * reordered, corrupt, the longest gap, and the first numbers below the highest that are missing.
+ * LENGTH is the payload's. SIGTERM ends sending early.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -188,6 +189,21 @@ static int open_socket(const struct endpoint *local, const struct endpoint *peer
 	return connect(fd, (struct sockaddr *)&sa, len) < 0 ? -1 : fd;
 }
 
+static void print_missing(const struct count *c, const uint8_t *seen)
+{
+	const char *separator = "";
+
+	printf(", \"missing\": [");
+	for (uint64_t number = 0, n = 0; number < c->highest && n < 8; number++) {
+		if (seen[number / 8] & 1 << number % 8)
+			continue;
+		printf("%s%" PRIu64, separator, number);
+		separator = ", ";
+		n++;
+	}
+	printf("]}\n");
+}
+
 int main(int argc, char **argv)
 {
 	struct endpoint local = {0}, peer = {0};
@@ -218,9 +234,10 @@ int main(int argc, char **argv)
 	run(fd, &c, seen, atof(argv[4]), atof(argv[5]), len);
 	printf("{\"sent\": %" PRIu64 ", \"received\": %" PRIu64 ", \"unique\": %" PRIu64
 	       ", \"duplicates\": %" PRIu64 ", \"reordered\": %" PRIu64 ", \"corrupt\": %" PRIu64
-	       ", \"refused\": %" PRIu64 ", \"longest_gap_ms\": %.1f}\n",
+	       ", \"refused\": %" PRIu64 ", \"longest_gap_ms\": %.1f",
 		c.sent, c.received, c.unique, c.duplicates, c.reordered, c.corrupt, c.refused,
 		c.longest_gap_s * 1e3);
+	print_missing(&c, seen);
 	free(seen);
 	close(fd);
 	return c.corrupt == 0 && c.heard ? 0 : 1;
