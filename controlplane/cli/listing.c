@@ -16,6 +16,32 @@ static int compare_flows(const void *a, const void *b)
 	return left->order < right->order ? -1 : left->order > right->order;
 }
 
+/*
+ * Of several engines one has a policy's flow, and another may have the same with the SA of a peer
+ * that came to it: to who reads the list they are one.
+ */
+static bool is_one_flow(const struct view_flow *a, const struct view_flow *b)
+{
+	return a->owner_kind == IPC_OWNER_ENGINE && b->owner_kind == IPC_OWNER_ENGINE &&
+	       a->engine != b->engine && flow_list_compare(&a->flow, &b->flow) == 0 &&
+	       (a->flow.direction == IPC_DIR_IN || a->sa_spi == 0 || b->sa_spi == 0);
+}
+
+static void fold_flows(struct ipsecctl_listing *list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->n_flows; i++) {
+		const struct view_flow *flow = &list->flows[i];
+
+		if (n == 0 || !is_one_flow(&list->flows[n - 1], flow))
+			list->flows[n++] = *flow;
+		else if (flow->sa_spi != 0 || list->flows[n - 1].sa_spi == 0)
+			list->flows[n - 1] = *flow;
+	}
+	list->n_flows = n;
+}
+
 static int compare_sas(const void *a, const void *b)
 {
 	const struct listed_sa *left = a, *right = b;
@@ -97,6 +123,7 @@ int ipsecctl_listing_read(const char *run_dir, struct ipsecctl_listing *out)
 		return -1;
 	rc = listing_read(view, out);
 	view_reader_close(view);
+	fold_flows(out);
 	if (rc == 0)
 		return 0;
 	fprintf(stderr, "ipsecctl: %s/%s: %s\n", run_dir, ESPD_VIEW, strerror(-rc));
