@@ -46,11 +46,10 @@ def test_traffic_outlives_the_engine(gateways):
     listing = ipsecctl(one)
     assert "flow esp out from ::/0 to ::/0 type deny" in listing
     assert len(spis(one)) == 2 and spis(one) == spis(two)
-    before, pids = spis(one), one.pids()
+    before, attached = spis(one), one.log().count("attached to espd")
     one.kill("ike")
-    wait_until("a new engine", lambda: one.pids().get("ike") not in (None, pids["ike"]))
-    wait_until("attached again", lambda: one.log().count("attached to espd") >= 2)
-    assert one.stat("orphaned SA adopted") == 2
+    wait_until("attached again", lambda: one.log().count("attached to espd") > attached)
+    wait_until("orphans adopted", lambda: one.stat("orphaned SA adopted") == 2)
     # The same SAs carry on, although the new engine has no keys for them.
     assert spis(one) == before
     wait_until("a ping over adopted SAs", lambda: passes(topology))

@@ -222,6 +222,82 @@ static void test_bind(void **state)
 	spd_destroy(spd);
 }
 
+/* Two engines with one policy: the newest usable SA decides, whoever registered last. */
+static void test_engines(void **state)
+{
+	const spd_owner_t second = spd_owner(IPC_OWNER_ENGINE, 1);
+	struct ipc_flow home = flow_of(1, "10.0.1.0/24", "10.0.2.0/24"), other = home;
+	struct ipc_ref ref = {.handle = 1, .generation = 1};
+	struct spd *spd = make(0);
+
+	(void)state;
+#define FOUND(handle) assert_int_equal(look(spd, "10.0.1.1", "10.0.2.1", 6, 0, 0), handle)
+#define BIND(owner, of, sa, index, rank) \
+	assert_int_equal(                \
+		spd_flow_bind(spd, owner, &(of).flow, sa, (struct spd_sa_ref){index, 1}, rank), 0)
+	other.flow.handle = 2;
+	assert_int_equal(spd_flow_add(spd, second, &other), 0);
+	BIND(second, other, 100, 1, SPD_SA_USABLE);
+	/* An engine that starts again adds its flow, and must not hide the one that has an SA. */
+	assert_int_equal(spd_flow_add(spd, ENGINE, &home), 0);
+	FOUND(2);
+	BIND(ENGINE, home, 100, 2, SPD_SA_UNUSABLE);
+	FOUND(2);
+	assert_int_equal(spd_sa_set_rank(spd, ENGINE, 100, SPD_SA_USABLE), 1);
+	FOUND(1); /* the newer SA */
+	BIND(second, other, 101, 3, SPD_SA_USABLE);
+	FOUND(2);
+	/* A dying one only while no other is there. */
+	assert_int_equal(spd_sa_set_rank(spd, second, 101, SPD_SA_LAST_RESORT), 1);
+	FOUND(1);
+	assert_int_equal(spd_sa_unbind(spd, second, 101), 1);
+	FOUND(1);
+	assert_int_equal(spd_sa_unbind(spd, ENGINE, 100), 1);
+	FOUND(2);
+	assert_int_equal(spd_sa_unbind(spd, second, 100), 1);
+	FOUND(1); /* none has one: the newer flow */
+	BIND(second, other, 102, 4, SPD_SA_USABLE);
+	FOUND(2);
+	ref.handle = 2;
+	assert_int_equal(spd_flow_delete(spd, second, &ref), 0);
+	FOUND(1);
+	/* ipsec.conf's comes before all, with an SA or not. */
+	other.flow.handle = 3;
+	assert_int_equal(spd_flow_add(spd, CONF, &other), 0);
+	BIND(ENGINE, home, 103, 5, SPD_SA_USABLE);
+	FOUND(3);
+	spd_destroy(spd);
+}
+
+/* The flows of an engine that does not come back, with what is bound to them. */
+static void test_owner_move(void **state)
+{
+	const spd_owner_t from = spd_owner(IPC_OWNER_ENGINE, 3);
+	struct ipc_flow f = flow_of(1, "0.0.0.0/0", "0.0.0.0/0");
+	struct ipc_flow same = flow_of(2, "10.0.0.0/8", "10.0.0.0/8");
+	struct spd *spd = make(0);
+	struct spd_sa_ref sa;
+
+	(void)state;
+	assert_int_equal(spd_flow_add(spd, from, &f), 0);
+	assert_int_equal(spd_flow_add(spd, from, &same), 0);
+	assert_int_equal(spd_flow_add(spd, ENGINE, &same), 0); /* the handle is taken */
+	BIND(from, f, 100, 7, SPD_SA_USABLE);
+	spd_owner_move(spd, from, ENGINE);
+	assert_int_equal(spd_owner_count(spd, from), 1);
+	assert_int_equal(spd_owner_count(spd, ENGINE), 2);
+	assert_true(spd_flow_sa(only_flow(spd), &sa));
+	assert_int_equal(sa.index, 7);
+	assert_int_equal(only_flow(spd)->owner, ENGINE);
+	assert_int_equal(spd_sa_unbind(spd, from, 100), 0);
+	assert_int_equal(spd_sa_unbind(spd, ENGINE, 100), 1);
+	assert_int_equal(spd_flow_delete(spd, from, &f.flow), -IPC_E_NO_SUCH);
+	assert_int_equal(spd_flow_delete(spd, ENGINE, &f.flow), 0);
+	spd_destroy(spd);
+#undef FOUND
+#undef BIND
+}
+
 static void test_invalid(void **state)
 {
 	struct spd *spd = make(0);
@@ -649,6 +725,8 @@ int main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_owners),
 		cmocka_unit_test(test_bind),
+		cmocka_unit_test(test_engines),
+		cmocka_unit_test(test_owner_move),
 		cmocka_unit_test(test_invalid),
 		cmocka_unit_test(test_bound_refused),
 		cmocka_unit_test(test_bound_nested),
