@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <rte_dev.h>
+#include <rte_eal.h>
 #include <rte_ethdev.h>
 #include <rte_rcu_qsbr.h>
 
@@ -74,10 +75,17 @@ int gateway_eal_init(const int *cpus, unsigned int n_cpus, uint32_t memory_mb, b
 	if (cpus[0] >= 0 && sched_setaffinity(0, sizeof(set), &set) != 0)
 		return complain("there is no such CPU");
 	snprintf(run_dir, sizeof(run_dir), "/bench-esp-%d", getpid());
+	if (!no_huge && !eal_has_hugepages(memory_mb))
+		complain("too few huge pages are free: ordinary ones");
 	eal = eal_start(&o, err, sizeof(err));
 	if (!eal)
 		return complain(err);
 	return routes_create() == 0 ? 0 : complain("no memory for the routing tables");
+}
+
+const char *gateway_pages(void)
+{
+	return rte_eal_has_hugepages() ? "huge" : "ordinary";
 }
 
 void gateway_eal_fini(void)

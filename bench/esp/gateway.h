@@ -50,6 +50,8 @@ extern const uint8_t gateway_mac[6];
  */
 int gateway_eal_init(const int *cpus, unsigned int n_cpus, uint32_t memory_mb, bool no_huge);
 void gateway_eal_fini(void);
+/* Which memory EAL got: "huge" or "ordinary" pages. */
+const char *gateway_pages(void);
 struct router *gateway_router(void);
 
 /* NULL with a text on stderr. */

@@ -156,6 +156,7 @@ static void row_write(struct report *r, const char *suite, const struct gateway 
 	report_object(r, NULL);
 	report_text(r, "suite", suite);
 	report_text(r, "direction", g->config.is_inbound ? "in" : "out");
+	report_text(r, "pages", gateway_pages());
 	report_number(r, "size", size);
 	report_number(r, "tunnels", g->config.n_tunnels);
 	report_number(r, "lap", lap->n);

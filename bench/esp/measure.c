@@ -155,6 +155,18 @@ static void round_run(struct run *r, uint32_t i)
 	stages_keep(r, i, slice_gateway(r, &r->profile));
 }
 
+/* A stage that stands at several places is one line. */
+static void part_add(struct measured *out, const char *name, double cycles)
+{
+	unsigned int at = 0;
+
+	while (at < out->n_parts && strcmp(out->parts[at].name, name) != 0)
+		at++;
+	if (at == out->n_parts)
+		out->parts[out->n_parts++].name = name;
+	out->parts[at].cycles += cycles;
+}
+
 static void parts_keep(struct run *r, struct measured *out)
 {
 	static const char *const own[] = {"esp-in: before", "esp-out: before", "crypto", "replay"};
@@ -166,13 +178,10 @@ static void parts_keep(struct run *r, struct measured *out)
 
 		name = s < PROFILE_STAGES ? pipeline_stage_name(s, &text, &is_inbound)
 					  : own[s - PROFILE_STAGES];
-		if (!name || c == 0)
-			continue;
-		out->parts[out->n_parts].name = name;
-		out->parts[out->n_parts++].cycles = c;
+		if (name && c > 0)
+			part_add(out, name, c);
 	}
-	out->parts[out->n_parts].name = "ports, turn";
-	out->parts[out->n_parts++].cycles = spread_of(r, S_REST).median;
+	part_add(out, "ports, turn", spread_of(r, S_REST).median);
 }
 
 /* Delivered = offered, and no drop of any kind. */

@@ -212,6 +212,7 @@ static void row_out(struct report *r, const struct scale *s, const char *suite, 
 	report_object(r, NULL);
 	report_text(r, "suite", suite);
 	report_text(r, "direction", c->is_inbound ? "in" : "out");
+	report_text(r, "pages", gateway_pages());
 	report_number(r, "size", size);
 	report_number(r, "tunnels", c->n_tunnels);
 	report_text(r, "queues", s->is_steered ? "steered" : "handed");
