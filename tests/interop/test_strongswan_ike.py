@@ -276,10 +276,11 @@ def test_raw_keys(sides, kind, scheme):
                                               ("ecdsa384", "ecdsa384", "method 10)"),
                                               ("ecdsa521", "ecdsa521", "method 11)")])
 def test_without_signature_hashes(sides, kind, method, said):
-    """charon announces no hashes: the methods of old, RSA's with a warning."""
+    """charon announces no hashes: the methods of old, RSA's with a warning (field case B22)."""
     sides.use_key(kind)
     sides.set_up(settings=["signature_authentication = no"], rule=dict(auth=method), **PUBKEY)
     assert said in sides.log(), sides.log()
+    assert ("the peer signed with SHA1" in sides.log()) == (kind == "rsa"), sides.log()
     sides.begin()
 
 
@@ -496,6 +497,7 @@ def test_cookies_of_charon(sides):
 
 @pytest.mark.parametrize("size", [300, 400, 1280])
 def test_fragments(sides, size):
+    """Field case B27, with pieces of the peer's choice."""
     sides.use_key("rsa")
     received = sides.iked.stat("fragment reassembled") if sides.iked else 0
     for ours in ("passive", "active"):

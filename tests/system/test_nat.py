@@ -48,6 +48,7 @@ def test_established_in_udp_on_4500(tunnel):
 
 
 def test_the_mapping_moves(tunnel):
+    """Field case B30: ESP and IKE follow to the new port."""
     t = tunnel
     before, sas = outside_ports(t), spis(t.server1)
     t.nat_host.run("nft", "flush chain ip nat post; add rule ip nat post oif out0 udp sport 4500 "

@@ -10,9 +10,9 @@
 
 /*
  * Seeds: each chooses policies, faults of the network, of the key service and of espd, and short
- * lifetimes, so that both sides rekey all the time, often at once. Then the faults end, lifetimes
- * become long, and once all is quiet the two sides must agree. ENGINE_SEEDS sets how many are
- * run, ENGINE_SEED runs one (with SIM_LOG=1 to see it).
+ * lifetimes, so that both sides rekey all the time, often at once (field case B37). Then the faults
+ * end, lifetimes become long, and once all is quiet the two sides must agree. ENGINE_SEEDS sets how
+ * many are run, ENGINE_SEED runs one (with SIM_LOG=1 to see it).
  */
 enum { DEFAULT_SEEDS = 400 };
 

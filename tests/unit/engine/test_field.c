@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -448,6 +449,55 @@ static void test_rekeys_meet(void **state)
 		}
 }
 
+/* Bytes of the heap, without the log that the simulator keeps. */
+static size_t allocated(struct sim *sim)
+{
+	free(sim->log);
+	sim->log = NULL;
+	sim->log_len = sim->log_cap = 0;
+	return mallinfo2().uordblks;
+}
+
+/* Field case B64: thousands of rekeys leave no memory, no SA and no SPI behind. */
+static void test_rekeys_leave_nothing(void **state)
+{
+	struct sim *sim = sim_create(170, A(PSK), B(PSK));
+	struct sim_counts before[2], after[2];
+	size_t bytes = 0;
+
+	(void)state;
+	sim_start(sim);
+	sim_run(sim, 8000);
+	for (unsigned int round = 0; round < 3000; round++) {
+		struct sim_node *node = &sim->node[round % 2];
+
+		if (round % 10 == 9) {
+			node->engine->sas->rekey_at_ms = sim->now_ms;
+			ike_sa_update_timer(node->engine->sas);
+		} else {
+			sim_soft_expire(node);
+		}
+		sim_run(sim, 40000); /* the old inbound SA stays 30 s */
+		if (round == 499)
+			bytes = allocated(sim);
+		for (int n = 0; n < 2 && round == 499; n++)
+			before[n] = sim_count(&sim->node[n]);
+	}
+	assert_true(
+		sim_stats(sim, 0).children_rekeyed + sim_stats(sim, 1).children_rekeyed >= 2700);
+	assert_true(sim_stats(sim, 0).sas_rekeyed + sim_stats(sim, 1).sas_rekeyed >= 300);
+	for (int n = 0; n < 2; n++) {
+		after[n] = sim_count(&sim->node[n]);
+		assert_memory_equal(&before[n], &after[n], sizeof(before[n]));
+	}
+	sim_check_tunnel(sim, 1, 1);
+	size_t now = allocated(sim);
+
+	print_message("%zu bytes after 500 rekeys, %zu after 3000\n", bytes, now);
+	assert_true(now < bytes + 2500 * 16); /* a child has hundreds of bytes */
+	sim_destroy(sim);
+}
+
 /* ---- two hosts behind one NAT ---------------------------------------------------------------- */
 
 #define L2TP(name, port)                                                           \
@@ -521,6 +571,7 @@ int main(void)
 		cmocka_unit_test(test_sha1_only_by_name),
 		cmocka_unit_test(test_curve_by_name),
 		cmocka_unit_test(test_rekeys_meet),
+		cmocka_unit_test(test_rekeys_leave_nothing),
 		cmocka_unit_test(test_two_behind_one_nat),
 	};
 

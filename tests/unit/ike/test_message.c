@@ -139,6 +139,7 @@ static const struct {
 	{41, "00000008 0304 0011", -IKE_WIRE_E_SYNTAX, "notify's SPI beyond the payload"},
 	{42, "00000008 01000000", 0, "delete of the IKE SA"},
 	{42, "00000010 03040002 00001000 00002000", 0, "delete of two ESP SAs"},
+	/* Field case B41. */
 	{42, "0000000c 0304ffff 00001000", -IKE_WIRE_E_SYNTAX, "count 65535 and four bytes"},
 	{42, "00000010 03080001 0000000000001000", -IKE_WIRE_E_SYNTAX, "SPI of eight with ESP"},
 	{42, "00000010 01080001 0000000000001000", -IKE_WIRE_E_SYNTAX, "SPI with IKE"},
