@@ -185,11 +185,11 @@ class World:
                 self.guest.start("numbered", name, "10.0.2.24", "10.0.1.13", "7000", pps, seconds, size))
 
     def no_sa(self):
-        """Packets that came for an SA that is not there: (at the guest, here)."""
-        there = re.search(r"XfrmInNoStates\s+(\d+)", self.guest.shell("cat /proc/net/xfrm_stat"))
+        """Packets that came for an SA that is not there or has no keys yet: (at the guest, here)."""
+        there = re.findall(r"Xfrm(?:InNoStates|AcquireError)\s+(\d+)", self.guest.shell("cat /proc/net/xfrm_stat"))
         here = self.t.server1.run(program("penstockctl"), "show", "drops").stdout
         here = re.search(r"reason no-sa\s+packets (\d+)", here)
-        return int(there[1]), int(here[1]) if here else 0
+        return sum(map(int, there)), int(here[1]) if here else 0
 
     def end_numbered(self, runs, least=100, no_sa=None):
         """Each datagram arrived once, in both directions. The guest may be too slow for its rate.
