@@ -33,8 +33,8 @@ static void test_invalid_ke(void **state)
 	sim_check_tunnel(sim, 1, 1);
 	/* RFC 7296 1.3.2: rekeys begin with the group that was agreed on. */
 	sim_run(sim, 200000);
-	assert_true(stats_of(sim, 1).sas_rekeyed >= 3);
-	assert_int_equal(stats_of(sim, 1).invalid_ke, 1);
+	assert_true(sim_stats(sim, 1).sas_rekeyed >= 3);
+	assert_int_equal(sim_stats(sim, 1).invalid_ke, 1);
 	sim_check_tunnel(sim, 1, 1);
 	sim_destroy(sim);
 	/* Field case B12: a KE that is acceptable is taken, though not the first choice. */

@@ -18,14 +18,6 @@
 	"198.51.100.1" PSK
 #define B "ikev2 'b' active esp from 10.0.2.0/24 to 10.0.1.0/24 peer 192.0.2.1" PSK
 
-static struct ike_stats stats_of(struct sim *sim, int node)
-{
-	struct ike_stats s;
-
-	ike_engine_stats(sim->node[node].engine, &s);
-	return s;
-}
-
 /* Node `of` is engine 0 or 1 of two: its first policy's home, or not. */
 static struct sim *start(uint64_t seed, const char *a, const char *b, int of, bool is_home)
 {
@@ -83,7 +75,7 @@ static void test_home(void **state)
 	(void)state;
 	sim = start(1, A, B, 1, false);
 	sim_run(sim, 20000);
-	assert_int_equal(stats_of(sim, 1).sas_created, 0);
+	assert_int_equal(sim_stats(sim, 1).sas_created, 0);
 	assert_int_equal(n_policy_flows(&sim->node[1]), 0);
 	sim_destroy(sim);
 
@@ -153,13 +145,13 @@ static void test_replaced(void **state)
 		struct sim_node *a = &sim->node[0];
 
 		sim_run(sim, 8000);
-		assert_int_equal(stats_of(sim, 0).sas_established_current, 1);
+		assert_int_equal(sim_stats(sim, 0).sas_established_current, 1);
 		struct ike_session s = session_of(
 			a, a->session.since_ms + (uint64_t)rows[i].later_ms);
 
 		s.replaces = rows[i].replaces;
 		session_say(a, &s);
-		if (stats_of(sim, 0).sas_established_current != !rows[i].ends)
+		if (sim_stats(sim, 0).sas_established_current != !rows[i].ends)
 			fail_msg("%s", rows[i].why);
 		sim_destroy(sim);
 	}
@@ -180,7 +172,7 @@ static void test_tie(void **state)
 
 		s.replaces = 1;
 		session_say(a, &s);
-		n_left += (int)stats_of(sim, 0).sas_established_current;
+		n_left += (int)sim_stats(sim, 0).sas_established_current;
 		sim_destroy(sim);
 	}
 	assert_int_equal(n_left, 1);
@@ -199,7 +191,7 @@ static void test_served_elsewhere(void **state)
 
 		session_say(b, &s);
 		sim_run(sim, 90000);
-		assert_int_equal(stats_of(sim, 1).sas_created, 0);
+		assert_int_equal(sim_stats(sim, 1).sas_created, 0);
 		s.is_up = 0;
 		s.is_superseded = how == 1; /* another one serves it still */
 		if (how == 2)
@@ -207,7 +199,7 @@ static void test_served_elsewhere(void **state)
 		else
 			session_say(b, &s);
 		sim_run(sim, 10000);
-		assert_int_equal(stats_of(sim, 1).sas_established_current, how != 1);
+		assert_int_equal(sim_stats(sim, 1).sas_established_current, how != 1);
 		sim_destroy(sim);
 	}
 }
@@ -227,7 +219,7 @@ static void test_acquire(void **state)
 	assert_int_equal(b->n_session_acquires, 1);
 	assert_int_equal(b->session_acquire.engine, !b->engine_number);
 	assert_int_equal(b->session_acquire.sa, 4711);
-	assert_int_equal(stats_of(sim, 1).sas_created, 0);
+	assert_int_equal(sim_stats(sim, 1).sas_created, 0);
 	sim_destroy(sim);
 }
 
@@ -274,7 +266,7 @@ static void test_orphans(void **state)
 		sim->node[1].is_down = true;
 		sim_start(sim);
 		sim_run(sim, 1500);
-		assert_int_equal(stats_of(sim, 0).orphans_adopted, 1);
+		assert_int_equal(sim_stats(sim, 0).orphans_adopted, 1);
 		assert_int_equal(a->n_session_queries, 1);
 		struct ike_session s = session_of(a, since_ms);
 
