@@ -65,7 +65,15 @@ const char *port_device_arg(
 	unsigned int queues = c->queues ? c->queues : n_workers;
 	int n = snprintf(buf, cap, "%s", c->device);
 
-	if (!is_driver(c->device, "net_af_packet") || n < 0 || (size_t)n >= cap)
+	if (n < 0 || (size_t)n >= cap)
+		return buf;
+	/*
+	 * A socket that prefers busy polling is not always woken by a frame that came before it
+	 * slept: the frame then waits for the next one.
+	 */
+	if (port_is_af_xdp(c->device) && c->wants_intr && !strstr(c->device, "busy_budget="))
+		snprintf(buf + n, cap - (size_t)n, ",busy_budget=0");
+	if (!is_driver(c->device, "net_af_packet"))
 		return buf;
 	if (queues > 1 && !strstr(c->device, "qpairs="))
 		n += snprintf(buf + n, cap - (size_t)n, ",qpairs=%u", queues);

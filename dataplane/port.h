@@ -75,7 +75,8 @@ static inline bool port_has_vlan(const struct port *p, uint16_t vlan)
 /*
  * The EAL argument of a port: the device as written, with what this program needs added
  * (af_packet: as many queues as workers, and qdisc_bypass so that the drop filter on the way
- * out stops the kernel's frames and not ours). Written to buf. Returns buf.
+ * out stops the kernel's frames and not ours; af_xdp: no busy polling where workers sleep).
+ * Written to buf. Returns buf.
  */
 const char *port_device_arg(
 	const struct port_config *c, unsigned int n_workers, char *buf, size_t cap);

@@ -235,7 +235,7 @@ static const int kick_calls[] = {NR(sendto), NR(recvfrom), NR(recvmsg), END};
 static const int pcap_calls[] = {NR(sendto), NR(recvfrom), NR(recvmsg), NR(lseek), NR(fstat),
 	NR(newfstatat), NR(writev), END};
 /* A character device, a frame a call. */
-static const int tap_calls[] = {NR(readv), NR(writev), END};
+static const int tap_calls[] = {NR(readv), NR(writev), NR(epoll_wait), NR(epoll_pwait), END};
 static const int tap_eal_calls[] = {NR(recvmsg), NR(recvfrom), NR(sendmsg), NR(ioctl), END};
 /* The other side may come and go: regions and sockets are made anew each time. */
 static const int memif_calls[] = {NR(connect), NR(bind), NR(listen), NR(accept), NR(accept4),
@@ -247,6 +247,10 @@ static const struct sandbox_values memif_values[] = {WITH(socket, 0, AF_UNIX),
 static const int vhost_calls[] = {NR(connect), NR(bind), NR(listen), NR(accept), NR(accept4),
 	NR(recvmsg), NR(sendmsg), NR(getsockopt), NR(setsockopt), NR(memfd_create), NR(ftruncate),
 	NR(eventfd2), NR(ioctl), NR(unlink), NR(stat), NR(fstat), NR(newfstatat), END};
+/* A sleeping worker takes interrupts by epoll. */
+static const int interrupt_calls[] = {NR(epoll_wait), NR(epoll_pwait), END};
+static const int pci_worker_calls[] = {
+	NR(ioctl), NR(pread64), NR(pwrite64), NR(epoll_wait), NR(epoll_pwait), END};
 /* NICs: interrupts, configuration space and the device's end go through VFIO or UIO. */
 static const int pci_calls[] = {NR(ioctl), NR(pread64), NR(pwrite64), NR(eventfd2), END};
 
@@ -268,14 +272,15 @@ const struct sandbox_driver sandbox_drivers[] = {
 			    [SANDBOX_MAIN] = {tap_eal_calls, NULL}}},
 	{"net_memif", {[SANDBOX_EAL] = {memif_calls, memif_values},
 			      [SANDBOX_MAIN] = {memif_calls, memif_values}}},
-	{"net_virtio_user", {[SANDBOX_EAL] = {vhost_calls, memif_values},
+	{"net_virtio_user", {[SANDBOX_WORKER] = {interrupt_calls, NULL},
+				    [SANDBOX_EAL] = {vhost_calls, memif_values},
 				    [SANDBOX_MAIN] = {vhost_calls, memif_values}}},
 	{"net_vhost", {[SANDBOX_EAL] = {vhost_calls, memif_values},
 			      [SANDBOX_MAIN] = {vhost_calls, memif_values}}},
 	{SANDBOX_TELEMETRY, {[SANDBOX_EAL] = {telemetry_calls, telemetry_values}}},
 	{"net_ring", {{0}}},
 	{"net_null", {{0}}},
-	{NULL, {[SANDBOX_WORKER] = {pci_calls, NULL},
+	{NULL, {[SANDBOX_WORKER] = {pci_worker_calls, NULL},
 		       [SANDBOX_EAL] = {pci_calls, NULL},
 		       [SANDBOX_MAIN] = {pci_calls, NULL}}},
 };

@@ -26,7 +26,9 @@
 #define IDLE_PAUSE_LOOPS 8
 #define SLEEP_POLL_NS 200000000
 #define SLEEP_INTR_NS 10000000 /* an interrupt that a device did not send costs this much */
-#define SLEEP_BLIND_NS 100000
+#define SLEEP_BLIND_NS 100000  /* where nothing tells of frames; and ever longer, up to */
+#define SLEEP_BLIND_MAX_NS 1000000
+#define SLEEP_BLIND_SHARE 64 /* a 64th of the time without packets */
 
 /* Where a queue's interrupt is watched through epoll, which also reads its counter back. */
 static bool interrupt_watch(struct worker *w, uint16_t p)
@@ -130,11 +132,21 @@ static void errors_take(const struct pollfd *fds, nfds_t n)
 		nanosleep(&blind, NULL);
 }
 
+static long blind_ns(const struct worker *w)
+{
+	uint64_t idle_us = (rte_rdtsc() - w->idle.since_tsc) / (w->ctx.tsc_hz / 1000000);
+	uint64_t ns = idle_us * (1000 / SLEEP_BLIND_SHARE);
+
+	return ns < SLEEP_BLIND_NS       ? SLEEP_BLIND_NS
+	       : ns > SLEEP_BLIND_MAX_NS ? SLEEP_BLIND_MAX_NS
+					 : (long)ns;
+}
+
 /* Whether there may be packets now. */
 static bool sleep_on_fds(struct worker *w)
 {
 	const struct worker_idle *idle = &w->idle;
-	struct timespec limit = {.tv_nsec = !idle->can_poll    ? SLEEP_BLIND_NS
+	struct timespec limit = {.tv_nsec = !idle->can_poll    ? blind_ns(w)
 					    : idle->intr_ports ? SLEEP_INTR_NS
 							       : SLEEP_POLL_NS};
 	struct pollfd fds[PORTS_MAX + 2];

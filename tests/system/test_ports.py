@@ -77,6 +77,7 @@ def test_an_idle_worker_sleeps_until_a_frame_comes(topology, driver):
     assert received(t.site1, "10.0.1.1", 3) == 3
     assert turns_while_idle(t.server1) < IDLE_TURNS
     assert received(t.site1, "10.0.1.1", 10) == 10
+    assert "EAL" not in t.server1.log("espd.log"), t.server1.log("espd.log")
 
 
 def has_carrier(host, dev):
