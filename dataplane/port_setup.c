@@ -1,8 +1,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_ethdev.h>
+#include <rte_mempool.h>
 
 #include "dataplane/port.h"
 #include "dataplane/port_fds.h"
@@ -173,11 +175,28 @@ static int device_start(struct port *p, const struct port_config *c, unsigned in
 	return rc;
 }
 
+/* XDP sockets and the driver share the buffers, each of which must lie in one page. */
+static int buffers_check(
+	const struct port *p, const struct rte_mempool *pool, char *err, size_t cap)
+{
+	unsigned int len = pool->header_size + pool->elt_size + pool->trailer_size;
+
+	if (p->kind != PORT_AF_XDP || len <= (unsigned int)getpagesize())
+		return 0;
+	snprintf(err, cap,
+		"port %s: the largest MTU of all ports makes packet buffers of %u bytes, and those "
+		"of an XDP socket have a page at most: lower it, or use net_af_packet",
+		p->name, len);
+	return -1;
+}
+
 int port_start(struct port *p, const struct port_config *c, unsigned int n_workers,
 	struct rte_mempool *pool, char *err, size_t cap)
 {
 	int rc;
 
+	if (buffers_check(p, pool, err, cap) < 0)
+		return -1;
 	p->mtu = port_mtu_wanted(c);
 	p->has_rx_intr = c->wants_intr && has_interrupts(c);
 	rc = device_start(p, c, n_workers, pool, err, cap);

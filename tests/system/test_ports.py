@@ -6,7 +6,7 @@ import time
 import pytest
 
 from manual import ManualTopology, drops, received
-from netns import wait_until
+from netns import program, wait_until
 from tunnel import show
 
 SOCKETS = ("af_packet", "af_xdp")
@@ -144,3 +144,19 @@ def test_a_port_whose_tap_is_set_down_takes_nothing(topology):
                drops(t.server1, "port-down") > 0)
     t.server1.run("ip", "link", "set", "lan", "up")
     wait_until("frames pass again", lambda: received(t.site1, "192.0.2.254", 1) == 1)
+
+
+def test_an_mtu_that_an_xdp_socket_cannot_have_is_an_error(topology):
+    """Its frames lie in one page each."""
+    t = topology
+    t.server1.run("ip", "link", "set", "int0", "mtu", 9000)
+    with pytest.raises(RuntimeError, match="the largest MTU of all ports"):
+        t.start(t.server1, driver="af_xdp")
+
+
+def test_a_worker_that_nothing_tells_of_frames_sleeps_too(topology):
+    t = topology
+    t.server1.write("/etc/penstock/espd.conf", 'port wan device "net_ring0"\nstandalone\n')
+    t.server1.start("espd.log", program("penstock-espd"), "-d", "-v")
+    wait_until("espd runs", lambda: "privileges:" in t.server1.log("espd.log"))
+    assert 0 < turns_while_idle(t.server1) < IDLE_TURNS

@@ -86,6 +86,40 @@ static void test_buffers_that_a_port_may_hold(void **state)
 	assert_true(port_mbufs_of(&xdp, 1) >= 2 * PORT_XDP_DESC);
 }
 
+static void test_device_arguments(void **state)
+{
+	static const struct {
+		const char *device, *want;
+		bool wants_intr;
+		unsigned int n_workers;
+		const char *why;
+	} rows[] = {
+		{"net_null0", "net_null0", true, 2, "nothing to add"},
+		{"net_af_xdp0,iface=x", "net_af_xdp0,iface=x,busy_budget=0", true, 1,
+			"workers sleep"},
+		{"net_af_xdp0,iface=x", "net_af_xdp0,iface=x", false, 1, "they spin"},
+		{"net_af_xdp0,iface=x,busy_budget=8", "net_af_xdp0,iface=x,busy_budget=8", true, 1,
+			"the user knows better"},
+		{"net_af_packet0,iface=x,framecnt=8",
+			"net_af_packet0,iface=x,framecnt=8,qpairs=2,qdisc_bypass=1", true, 2,
+			"a queue a worker"},
+		{"net_af_packet0,iface=x,qpairs=1,framecnt=8,qdisc_bypass=0",
+			"net_af_packet0,iface=x,qpairs=1,framecnt=8,qdisc_bypass=0", true, 2,
+			"as it was written"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct port_config c = {
+			.device = rows[i].device, .wants_intr = rows[i].wants_intr};
+		char buf[256];
+
+		print_message("%s\n", rows[i].why);
+		assert_string_equal(
+			port_device_arg(&c, rows[i].n_workers, buf, sizeof(buf)), rows[i].want);
+	}
+}
+
 int main(void)
 {
 	char *args[] = {"test", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m",
@@ -93,6 +127,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frames_are_spread_over_queues),
 		cmocka_unit_test(test_a_device_without_interrupts_is_polled),
+		cmocka_unit_test(test_device_arguments),
 		cmocka_unit_test(test_buffers_that_a_port_may_hold),
 	};
 
