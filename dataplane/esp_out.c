@@ -20,9 +20,21 @@
 
 struct out_work {
 	struct crypto_op ops[BURST_MAX];
-	uint8_t at[BURST_MAX];
-	uint16_t inner_len[BURST_MAX];
-	unsigned int n;
+	uint8_t udp6[BURST_MAX]; /* packets with a UDP checksum to be made */
+	unsigned int n, n_udp6;
+	uint64_t bytes;
+};
+
+/* Packets of one SA, one behind the other: what they have in common is read once. */
+struct out_run {
+	struct sa_hot *sa;
+	const struct suite *suite;
+	const struct path *path;
+	struct nexthop *hop;
+	uint32_t head; /* bytes before the text */
+	uint32_t mtu;
+	bool is_plain; /* out_plain may take them */
+	uint32_t packets, bytes;
 };
 
 /* What a packet on its way out is made of. */
@@ -144,14 +156,20 @@ static bool out_fits(const struct worker_ctx *w, struct burst *b, unsigned int i
 	return true;
 }
 
-static bool take_number(struct worker_ctx *w, struct burst *b, unsigned int i, uint64_t *seq)
+/* Asks for more of them, and for another SA in time. */
+static void numbers_watch(struct worker_ctx *w, struct sa_hot *sa)
 {
-	struct sa_hot *sa = b->sa[i];
-	enum seqno_result r = seqno_take(&sa->seqno, seq);
 	if (seqno_wants_block(&sa->seqno))
 		sa_event_raise(w, sa, SA_EV_RESERVE);
 	if (unlikely(sa->seqno.next > sa->seqno.near_wrap))
 		sa_event_raise(w, sa, SA_EV_WRAP);
+}
+
+static bool take_number(struct worker_ctx *w, struct burst *b, unsigned int i, uint64_t *seq)
+{
+	struct sa_hot *sa = b->sa[i];
+	enum seqno_result r = seqno_take(&sa->seqno, seq);
+	numbers_watch(w, sa);
 	if (r == SEQNO_OK)
 		return true;
 	out_drop(b, i, r == SEQNO_EXHAUSTED ? DROP_SEQ_EXHAUSTED : DROP_SEQ_RESERVED);
@@ -257,24 +275,29 @@ static uint8_t *put_own(const struct pkt_info *p, const struct path *path, const
 	return ip;
 }
 
-/* ESP header, IV, padding and trailer around `payload` bytes at text. */
-static void put_esp(struct worker_ctx *w, const struct sa_hot *sa, const struct crypto_op *op,
-	uint64_t seq, const struct out_packet *o, uint8_t next_header)
+/* RFC 4303 2.4: padding and trailer. */
+static inline void put_tail(
+	const struct crypto_op *op, uint32_t pad_tfc, uint32_t pad_len, uint8_t next_header)
 {
-	const struct suite *s = sa->suite;
-	put_u64(op->esp, (uint64_t)sa->spi << 32 | (uint32_t)seq);
+	uint8_t *pad = op->text + op->text_len - 2 - pad_len;
+	/* RFC 4303 2.7: TFC padding stands behind the inner packet, whose length is known. */
+	if (unlikely(pad_tfc))
+		memset(pad - pad_tfc, 0, pad_tfc);
+	esp_padding_put(pad, pad_len);
+	put_u16(pad + pad_len, (uint16_t)(pad_len << 8 | next_header));
+}
+
+/* ESP header and IV. */
+static inline void put_head(
+	struct worker_ctx *w, const struct suite *s, uint8_t *esp, uint32_t spi, uint64_t seq)
+{
+	put_u64(esp, (uint64_t)spi << 32 | (uint32_t)seq);
 	/* Counter modes: the number is the IV; blocks are reserved, so it is unique under this
 	 * key even across a crash (RFC 4106 3.1, RFC 3686 2.1, RFC 7634 2). */
 	if (s->kind == SUITE_CBC)
-		crypto_mb_iv(w->crypto, op->esp + ESP_HDR_LEN, s->iv_len);
+		crypto_mb_iv(w->crypto, esp + ESP_HDR_LEN, s->iv_len);
 	else if (s->iv_len)
-		put_u64(op->esp + ESP_HDR_LEN, seq);
-	uint8_t *pad = op->text + op->text_len - 2 - o->pad_len;
-	/* RFC 4303 2.7: TFC padding stands behind the inner packet, whose length is known. */
-	if (o->pad_tfc)
-		memset(pad - o->pad_tfc, 0, o->pad_tfc);
-	esp_padding_put(pad, o->pad_len);
-	put_u16(pad + o->pad_len, (uint16_t)(o->pad_len << 8 | next_header));
+		put_u64(esp + ESP_HDR_LEN, seq);
 }
 
 /* The outer packet as parsed, for the stages behind. */
@@ -298,8 +321,114 @@ static void describe_outer(struct burst *b, unsigned int i, const uint8_t *ip, u
 	p->sport = p->dport = 0;
 }
 
+/* Counters and limits of what went into the cryptography. */
+static void run_end(struct worker_ctx *w, struct out_work *k, struct out_run *r)
+{
+	struct sa_hot *sa = r->sa;
+	if (r->packets == 0)
+		return;
+	bool is_first = sa->packets == 0;
+	numbers_watch(w, sa);
+	k->bytes += r->bytes;
+	sa->packets += r->packets;
+	sa->bytes += r->bytes;
+	sa->last_use_s = w->now_s;
+	sa_check_bytes(w, sa);
+	if (unlikely(is_first))
+		sa_event_raise(w, sa, SA_EV_FIRST);
+	r->packets = r->bytes = 0;
+}
+
+static void run_begin(struct worker_ctx *w, struct out_run *r, struct sa_hot *sa)
+{
+	enum sa_state state = sa_state(sa);
+	const struct path *path = atomic_load_explicit(&sa->path, memory_order_acquire);
+	r->sa = sa;
+	r->suite = sa->suite;
+	r->path = path;
+	r->hop = atomic_load_explicit(&path->nexthop, memory_order_acquire);
+	r->mtu = atomic_load_explicit(&path->mtu, memory_order_relaxed);
+	r->head = path->hdr_len + ESP_HDR_LEN + r->suite->iv_len;
+	r->is_plain = sa->flags & SA_F_TUNNEL && path->family == 4 && r->hop && sa->tfc_pad == 0 &&
+		      (state == SA_LIVE || state == SA_DYING) && sad_owner(w->sad, sa) == w->id;
+}
+
+/* The outer packet of out_plain as parsed, for the stages behind. */
+static inline void describe_plain(struct pkt_info *p, const struct path *path, uint8_t tos,
+	uint8_t ttl, bool has_df, uint32_t len)
+{
+	*p = (struct pkt_info){
+		.l4_off = 20,
+		.len = (uint16_t)len,
+		.nh_off = 9,
+		.flags = has_df ? PKT_DF : 0,
+		.family = 4,
+		.proto = path->hdr[9],
+		.tos = tos,
+		.ttl = ttl,
+		.ip_hdr_len = 20,
+	};
+}
+
+/*
+ * Steps 1 and 2 for a packet as nearly all are: tunnel mode in IPv4, far from the MTU, with a
+ * number at hand. False: nothing has changed, out_may and out_prepare look at it.
+ */
+static inline bool out_plain(struct worker_ctx *w, struct out_work *k, struct burst *b,
+	unsigned int i, struct out_run *r)
+{
+	struct sa_hot *sa = r->sa;
+	const struct suite *s = r->suite;
+	const struct path *path = r->path;
+	struct pkt_info *p = &b->pkt[i];
+	struct rte_mbuf *m = b->m[i];
+	uint32_t inner_len = p->len, text_len = text_len_of(s, inner_len);
+	uint32_t len = r->head + text_len + s->icv_len;
+	uint32_t start = (uint32_t)m->data_off + p->l3_off;
+	uint64_t seq;
+
+	if (len > r->mtu || m->nb_segs != 1 || start < r->head ||
+		start + text_len + s->icv_len > m->buf_len ||
+		!(p->flags & PKT_KNOWN || sa_selectors_match(sa, b, i)) ||
+		seqno_take(&sa->seqno, &seq) != SEQNO_OK)
+		return false;
+	uint8_t *text = (uint8_t *)m->buf_addr + start;
+	uint8_t *esp = text - s->iv_len - ESP_HDR_LEN, *ip = text - r->head;
+	uint8_t tos = (uint8_t)((w->config->copy_dscp ? p->tos & 0xfc : 0) | (p->tos & 3));
+	bool has_df = outer_df(w, p, false);
+	struct crypto_op *op = &k->ops[k->n++];
+	*op = (struct crypto_op){
+		.suite = s,
+		.keys = sa->keys,
+		.esp = esp,
+		.text = text,
+		.text_len = text_len,
+		.seq_hi = (uint32_t)(seq >> 32),
+		.has_esn = sa->flags & SA_F_ESN,
+	};
+	put_outer4(w, path, ip, len, tos, has_df);
+	if (path->flags & PATH_UDP) {
+		memcpy(esp - UDP_HDR_LEN, path->hdr + 20, UDP_HDR_LEN);
+		put_u16(esp - UDP_HDR_LEN + 4, (uint16_t)(len - 20));
+	}
+	put_head(w, s, esp, sa->spi, seq);
+	put_tail(op, 0, text_len - 2 - inner_len, p->family == 4 ? PROTO_IPV4 : PROTO_IPV6);
+	m->data_off = (uint16_t)(start - r->head);
+	m->data_len = (uint16_t)len;
+	m->pkt_len = len;
+	b->esp_seq[i] = seq;
+	b->nexthop[i] = r->hop;
+	b->mtu[i] = (uint16_t)r->mtu;
+	b->next[i] = NEXT_TX;
+	describe_plain(p, path, tos, w->config->outer_ttl, has_df, len);
+	r->packets++;
+	r->bytes += inner_len;
+	return true;
+}
+
 /* Step 2 for one packet that may go. */
-static void out_prepare(struct worker_ctx *w, struct out_work *k, struct burst *b, unsigned int i)
+static void out_prepare(struct worker_ctx *w, struct out_work *k, struct burst *b, unsigned int i,
+	struct out_run *r)
 {
 	struct sa_hot *sa = b->sa[i];
 	const struct suite *s = sa->suite;
@@ -307,8 +436,8 @@ static void out_prepare(struct worker_ctx *w, struct out_work *k, struct burst *
 	struct rte_mbuf *m = b->m[i];
 	bool is_tunnel = sa->flags & SA_F_TUNNEL;
 	uint32_t own_len = is_tunnel ? 0 : transport_hdr_len(p);
-	struct out_packet o = {.path = atomic_load_explicit(&sa->path, memory_order_acquire)};
-	struct nexthop *hop = atomic_load_explicit(&o.path->nexthop, memory_order_acquire);
+	struct out_packet o = {.path = r->path};
+	struct nexthop *hop = r->hop;
 	if (!hop) {
 		out_drop(b, i, DROP_NO_PATH);
 		return;
@@ -357,9 +486,11 @@ static void out_prepare(struct worker_ctx *w, struct out_work *k, struct burst *
 	/* Headers first: in transport mode ESP's header comes to stand where they were. */
 	uint8_t *ip = is_tunnel ? put_outer(w, p, &o, sa->spi, op->esp, esp_len)
 				: put_own(p, o.path, own, own_len, op->esp, esp_len);
-	put_esp(w, sa, op, seq, &o, next_header);
+	put_head(w, s, op->esp, sa->spi, seq);
+	put_tail(op, o.pad_tfc, o.pad_len, next_header);
 	uint32_t len = front + esp_len;
-	k->inner_len[k->n] = p->len;
+	r->packets++;
+	r->bytes += p->len;
 	m->data_off = (uint16_t)(ip - (uint8_t *)m->buf_addr);
 	m->data_len = (uint16_t)len;
 	m->pkt_len = len;
@@ -368,56 +499,64 @@ static void out_prepare(struct worker_ctx *w, struct out_work *k, struct burst *
 	b->mtu[i] = atomic_load_explicit(&o.path->mtu, memory_order_relaxed);
 	b->next[i] = len > b->mtu[i] ? NEXT_FRAGMENT : NEXT_TX;
 	describe_outer(b, i, ip, len);
-	k->at[k->n++] = (uint8_t)i;
+	k->n++;
+	/* RFC 3948 2.1: zero over IPv4. Over IPv6 zero needs a receiver that follows RFC 6935,
+	 * which nobody negotiates, so there it is computed. */
+	if (b->pkt[i].family == 6 && b->pkt[i].proto == PROTO_UDP)
+		k->udp6[k->n_udp6++] = (uint8_t)i;
 }
 
 /* Step 4 for one packet. */
-static void out_finish(struct worker_ctx *w, struct burst *b, unsigned int i, uint16_t inner_len)
+static void udp6_sum(const struct burst *b, unsigned int i)
 {
-	struct sa_hot *sa = b->sa[i];
 	const struct pkt_info *p = &b->pkt[i];
-	/* RFC 3948 2.1: zero over IPv4. Over IPv6 zero needs a receiver that follows RFC 6935,
-	 * which nobody negotiates, so there it is computed. */
-	if (p->family == 6 && p->proto == PROTO_UDP) {
-		uint8_t *ip = rte_pktmbuf_mtod(b->m[i], uint8_t *);
-		uint8_t *udp = ip + p->l4_off;
-		put_u16(udp + 6, l4_checksum(ip, 6, PROTO_UDP, udp, (uint32_t)p->len - p->l4_off));
+	uint8_t *ip = rte_pktmbuf_mtod(b->m[i], uint8_t *);
+	uint8_t *udp = ip + p->l4_off;
+	put_u16(udp + 6, l4_checksum(ip, 6, PROTO_UDP, udp, (uint32_t)p->len - p->l4_off));
+}
+
+static inline void out_prefetch(const struct burst *b, uint64_t mask)
+{
+	const struct sa_hot *last = NULL;
+	for (uint64_t left = mask; left; left &= left - 1) {
+		unsigned int i = burst_first(left);
+		const struct sa_hot *sa = b->sa[i];
+		rte_prefetch0(burst_l3(b, i) - 64); /* new headers */
+		if (sa == last)
+			continue;
+		suite_keys_prefetch(sa->suite, sa->keys, b->pkt[i].len);
+		rte_prefetch0(atomic_load_explicit(&sa->path, memory_order_relaxed));
+		last = sa;
 	}
-	sa->packets++;
-	sa->bytes += inner_len;
-	sa->last_use_s = w->now_s;
-	sa_check_bytes(w, sa);
-	if (unlikely(sa->packets == 1))
-		sa_event_raise(w, sa, SA_EV_FIRST);
 }
 
 void esp_out(struct worker_ctx *w, struct burst *b)
 {
 	struct out_work k;
-	k.n = 0;
+	struct out_run run = {0};
+	k.n = k.n_udp6 = 0;
+	k.bytes = 0;
 	const uint64_t mask = burst_mask(b, NEXT_ESP_OUT);
-	uint64_t bytes = 0;
+	out_prefetch(b, mask);
 	for (uint64_t left = mask; left; left &= left - 1) {
 		unsigned int i = burst_first(left);
-		const struct sa_hot *sa = b->sa[i];
-		suite_keys_prefetch(sa->suite, sa->keys, b->pkt[i].len);
-		rte_prefetch0(atomic_load_explicit(&sa->path, memory_order_relaxed));
-		rte_prefetch0(burst_l3(b, i) - 64); /* new headers */
-	}
-	for (uint64_t left = mask; left; left &= left - 1) {
-		unsigned int i = burst_first(left);
+		if (b->sa[i] != run.sa) {
+			run_end(w, &k, &run);
+			run_begin(w, &run, b->sa[i]);
+		}
+		if (run.is_plain && out_plain(w, &k, b, i, &run))
+			continue;
 		if (out_may(w, b, i))
-			out_prepare(w, &k, b, i);
+			out_prepare(w, &k, b, i, &run);
 	}
+	run_end(w, &k, &run);
 	if (k.n == 0)
 		return;
 	profile_mark(w, PROFILE_ESP_OUT);
 	crypto_mb_encrypt(w->crypto, k.ops, k.n);
 	profile_mark(w, PROFILE_CRYPTO);
-	for (unsigned int j = 0; j < k.n; j++) {
-		out_finish(w, b, k.at[j], k.inner_len[j]);
-		bytes += k.inner_len[j];
-	}
+	for (unsigned int j = 0; j < k.n_udp6; j++)
+		udp6_sum(b, k.udp6[j]);
 	w->esp_out_packets += k.n;
-	w->esp_out_bytes += bytes;
+	w->esp_out_bytes += k.bytes;
 }

@@ -94,15 +94,19 @@ static inline uint16_t l4_checksum(
 #define ESP_PADDING_FIRST 0x0807060504030201ULL /* 1, 2, 3 ... in memory */
 #define ESP_PADDING_ONES 0x0101010101010101ULL
 
-/* RFC 4303 2.4: 1, 2, 3 ... len of them, at most 255. */
+/*
+ * RFC 4303 2.4: 1, 2, 3 ... len of them, at most 255. Whole words: it writes up to 8 bytes past the
+ * end, which are the trailer's and the ICV's, made later.
+ */
 static inline void esp_padding_put(uint8_t *pad, uint32_t len)
 {
 	uint64_t v = ESP_PADDING_FIRST;
 	uint32_t j = 0;
-	for (; j + 8 <= len; j += 8, v += 8 * ESP_PADDING_ONES)
+	do {
 		memcpy(pad + j, &v, 8);
-	for (; j < len; j++)
-		pad[j] = (uint8_t)(j + 1);
+		v += 8 * ESP_PADDING_ONES;
+		j += 8;
+	} while (j < len);
 }
 
 /* Is it that? Reads up to 7 bytes past the end, where trailer and ICV are. */

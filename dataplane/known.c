@@ -107,11 +107,11 @@ static inline struct known_entry *entry_at(struct known *k, const struct known_k
 	return &k->entries[h >> 54];
 }
 
-static inline const struct known_entry *entry_find(struct known *k, const struct known_key *key)
+static inline const struct known_entry *entry_find(struct known *k, struct known_key key)
 {
-	const struct known_entry *e = entry_at(k, key);
-	uint64_t differs = (e->key.addrs ^ key->addrs) | (e->key.rest ^ key->rest) |
-			   ((uintptr_t)e->key.from ^ (uintptr_t)key->from) |
+	const struct known_entry *e = entry_at(k, &key);
+	uint64_t differs = (e->key.addrs ^ key.addrs) | (e->key.rest ^ key.rest) |
+			   ((uintptr_t)e->key.from ^ (uintptr_t)key.from) |
 			   (e->version ^ k->version);
 
 	return differs == 0 ? e : NULL;
@@ -159,30 +159,20 @@ static inline bool is_syn(const uint8_t *l4, uint8_t proto)
 	return proto == PARSE_TCP && l4[13] & TCP_SYN;
 }
 
-/* The link's side of it: for this station, untagged IPv4 with a header of 20 bytes. */
-static inline bool frame_is_plain(const struct rte_mbuf *m, const uint8_t *frame, uint64_t mac)
-{
-	return m->nb_segs == 1 && m->data_len >= ETH_LEN + 28 && load64(frame) << 16 == mac &&
-	       (parse_load32(frame + 12) & 0xffffff) == 0x450008;
-}
-
 /*
  * RFC 4301 5.1.2.1: the TTL goes down before encryption. False: the stages see to it, as an error,
  * fragments or a question for the neighbour would come of it.
  */
-static inline bool goes_on(const struct known_entry *e, uint8_t *ip, struct pkt_info *p)
+static inline bool goes_on(const struct known_entry *e, uint8_t *ip, uint32_t len)
 {
 	const struct nexthop *nh = e->nexthop;
 
 	if (!nh && !e->sa)
 		return true;
 	if (nh && (atomic_load_explicit(&nh->state, memory_order_acquire) != NEXTHOP_VALID ||
-			  p->len > atomic_load_explicit(&nh->mtu, memory_order_relaxed)))
+			  len > atomic_load_explicit(&nh->mtu, memory_order_relaxed)))
 		return false;
-	if (is_syn(ip + 20, p->proto) || !forward_ttl_lower4(ip))
-		return false;
-	p->ttl--;
-	return true;
+	return !is_syn(ip + 20, ip[9]) && forward_ttl_lower4(ip);
 }
 
 static inline void go(struct burst *b, unsigned int i, const struct known_entry *e)
@@ -191,61 +181,120 @@ static inline void go(struct burst *b, unsigned int i, const struct known_entry 
 	b->sa[i] = e->sa;
 	b->nexthop[i] = e->nexthop;
 	b->next[i] = e->sa ? NEXT_ESP_OUT : e->nexthop ? NEXT_TX : NEXT_ESP_IN;
-	b->pkt[i].flags |= e->sa ? PKT_KNOWN : 0;
 }
 
 /* Of the packet at ip: only what has ports is told apart by them. */
 static inline struct known_key key_of(
-	const uint8_t *ip, const struct pkt_info *p, const struct sa_hot *from)
+	const uint8_t *ip, uint8_t proto, uint16_t flags, const struct sa_hot *from)
 {
-	uint64_t ports = p->flags & PKT_PORTS ? parse_load32(ip + 20) : 0;
+	uint64_t ports = flags & PKT_PORTS ? parse_load32(ip + 20) : 0;
 
-	return (struct known_key){load64(ip + 12), (uint64_t)p->proto << 32 | ports, from};
+	return (struct known_key){load64(ip + 12), (uint64_t)proto << 32 | ports, from};
 }
 
-/* A frame at NEXT_PARSE. NULL: it is left as it is, but for pkt[i], which has no meaning yet. */
+/*
+ * For this station, untagged IPv4 without options in one buffer. What parse_v4_plain asks of the
+ * addresses is not asked again: those of an entry were good.
+ */
+static inline bool frame_is_plain(const struct rte_mbuf *m, const uint8_t *frame, uint64_t mac)
+{
+	const uint8_t *ip = frame + ETH_LEN;
+	uint64_t w0, w1;
+	uint32_t avail = (uint32_t)m->data_len - ETH_LEN, len;
+	uint64_t sum;
+
+	if (m->nb_segs != 1 || m->data_len < ETH_LEN + 28 || load64(frame) << 16 != mac)
+		return false;
+	w0 = load64(ip);
+	w1 = load64(ip + 8);
+	sum = (w0 >> 32) + (uint32_t)w0 + (w1 >> 32) + (uint32_t)w1 + parse_load32(ip + 16);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	len = __builtin_bswap16((uint16_t)(w0 >> 16));
+	/* Type, version and header length; fragment bits and offset. */
+	return (parse_load32(frame + 12) & 0xffffff) == 0x450008 && sum == 0xffff &&
+	       (w0 >> 48 & 0xff3f) == 0 && len >= 28 && len <= avail;
+}
+
+static inline void describe(
+	struct pkt_info *p, const uint8_t *ip, uint32_t len, uint8_t proto, uint16_t flags)
+{
+	uint32_t ports = flags & PKT_PORTS ? __builtin_bswap32(parse_load32(ip + 20)) : 0;
+
+	*p = (struct pkt_info){
+		.l3_off = ETH_LEN,
+		.l4_off = ETH_LEN + 20,
+		.len = (uint16_t)len,
+		.nh_off = ETH_LEN + 9,
+		.flags = flags | (ip[6] & 0x40 ? PKT_DF : 0),
+		.sport = (uint16_t)(ports >> 16),
+		.dport = (uint16_t)ports,
+		.family = 4,
+		.proto = proto,
+		.tos = ip[1],
+		.ttl = ip[8],
+		.ip_hdr_len = 20,
+	};
+}
+
+/* A frame at NEXT_PARSE. NULL: it is left as it is. */
 static inline const struct known_entry *from_port(
 	struct known *k, struct burst *b, unsigned int i, uint64_t mac)
 {
 	struct rte_mbuf *m = b->m[i];
 	uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *), *ip = frame + ETH_LEN;
-	struct pkt_info *p = &b->pkt[i];
 	const struct known_entry *e;
-	struct known_key key;
+	uint32_t len;
+	uint16_t flags;
 
-	if (!frame_is_plain(m, frame, mac) ||
-		!parse_v4_plain(ip, (uint32_t)m->data_len - ETH_LEN, p))
+	if (!frame_is_plain(m, frame, mac))
 		return NULL;
-	key = key_of(ip, p, NULL);
-	e = entry_find(k, &key);
-	if (!e || !goes_on(e, ip, p))
+	len = parse_be16(ip + 2);
+	flags = parse_plain_transport(ip + 20, ip[9], len - 20);
+	if (flags == 0)
 		return NULL;
-	p->l3_off = ETH_LEN;
-	p->l4_off = ETH_LEN + 20;
-	p->nh_off = ETH_LEN + 9;
-	m->data_len = (uint16_t)(ETH_LEN + p->len); /* the link's padding is cut off */
-	m->pkt_len = m->data_len;
-	go(b, i, e);
+	e = entry_find(k, key_of(ip, ip[9], flags, NULL));
+	if (!e || !goes_on(e, ip, len))
+		return NULL;
+	describe(&b->pkt[i], ip, len, ip[9], flags | (e->sa ? PKT_KNOWN : 0));
+	m->data_len = (uint16_t)(ETH_LEN + len); /* the link's padding is cut off */
+	m->pkt_len = ETH_LEN + len;
 	return e;
+}
+
+/* Of what the slot held in the burst before. */
+static inline void slot_clear(struct burst *b, unsigned int i)
+{
+	b->sa[i] = b->in_sa[i] = NULL;
+	b->in_flow[i] = b->flow[i] = NULL;
+	b->nexthop[i] = NULL;
 }
 
 void known_from_port(struct worker *w, struct burst *b)
 {
 	struct known_run run = {0};
-	uint64_t mask = burst_mask(b, NEXT_PARSE), mac;
-
-	if (!w->known->is_on || !mask)
-		return;
 	/* All of a burst came by one port. */
-	mac = load64(w->dp->ports[b->port[0]].mac) << 16;
-	for (uint64_t left = mask; left; left &= left - 1) {
-		unsigned int i = burst_first(left);
+	const uint64_t mac = load64(w->dp->ports[b->port[0]].mac) << 16;
+
+	if (!w->known->is_on) {
+		for (unsigned int i = 0; i < b->n; i++)
+			slot_clear(b, i);
+		return;
+	}
+	for (unsigned int i = 0; i < b->n; i++) {
 		const struct known_entry *e = from_port(w->known, b, i, mac);
 
-		w->known->n_tried++;
-		if (e)
-			run_add(w, &run, e, b->pkt[i].len);
+		if (!e) {
+			slot_clear(b, i);
+			continue;
+		}
+		b->in_sa[i] = NULL;
+		b->in_flow[i] = NULL;
+		go(b, i, e);
+		run_add(w, &run, e, b->pkt[i].len);
 	}
+	w->known->n_tried += b->n;
 	run_end(w, &run);
 }
 
@@ -266,17 +315,17 @@ void known_from_sa(struct worker *w, struct burst *b)
 	for (uint64_t left = mask; left; left &= left - 1) {
 		unsigned int i = burst_first(left);
 		const struct known_entry *e;
-		struct known_key key;
 		uint8_t *ip = burst_l3(b, i);
 		struct pkt_info *p = &b->pkt[i];
 
 		if (!(p->flags & PKT_FROM_SA) || !(p->flags & PKT_PORTS) || !is_plain(p))
 			continue;
-		key = key_of(ip, p, b->in_sa[i]);
 		w->known->n_tried++;
-		e = entry_find(w->known, &key);
-		if (!e || !goes_on(e, ip, p))
+		e = entry_find(w->known, key_of(ip, p->proto, p->flags, b->in_sa[i]));
+		if (!e || !goes_on(e, ip, p->len))
 			continue;
+		p->ttl--;
+		p->flags |= e->sa ? PKT_KNOWN : 0;
 		go(b, i, e);
 		run_add(w, &run, e, p->len);
 	}
@@ -286,7 +335,8 @@ void known_from_sa(struct worker *w, struct burst *b)
 static void learn(struct worker *w, const struct burst *b, unsigned int i, struct sa_hot *sa,
 	struct nexthop *nexthop)
 {
-	struct known_key key = key_of(burst_l3(b, i), &b->pkt[i], b->in_sa[i]);
+	const struct pkt_info *p = &b->pkt[i];
+	struct known_key key = key_of(burst_l3(b, i), p->proto, p->flags, b->in_sa[i]);
 
 	*entry_at(w->known, &key) = (struct known_entry){
 		.key = key,

@@ -29,7 +29,10 @@ void known_destroy(struct known *k);
 
 /* Before the stages of a burst whose packets came by a port or from another worker. */
 void known_begin(struct worker *w, struct burst *b);
-/* Stage, before all others: frames just received. To NEXT_ESP_IN, NEXT_ESP_OUT or NEXT_TX. */
+/*
+ * Stage, before all others: frames just received, all of one port and at NEXT_PARSE. To
+ * NEXT_ESP_IN, NEXT_ESP_OUT or NEXT_TX. SAs, flows and next hops of the burst before are cleared.
+ */
 void known_from_port(struct worker *w, struct burst *b);
 /* Stage: what came out of an SA and is at NEXT_SPD_IN. To NEXT_ESP_OUT or NEXT_TX. */
 void known_from_sa(struct worker *w, struct burst *b);

@@ -1,7 +1,5 @@
 #include "dataplane/pipeline.h"
 
-#include <rte_prefetch.h>
-
 #include "dataplane/esp_in.h"
 #include "dataplane/esp_out.h"
 #include "dataplane/forward.h"
@@ -145,12 +143,6 @@ static void stages_run(struct worker *w, struct burst *b, const struct stage *s,
 
 void pipeline_from_port(struct worker *w, struct burst *b)
 {
-	for (uint16_t i = 0; i < b->n; i++) {
-		rte_prefetch0(rte_pktmbuf_mtod(b->m[i], void *));
-		b->sa[i] = b->in_sa[i] = NULL;
-		b->in_flow[i] = b->flow[i] = NULL;
-		b->nexthop[i] = NULL;
-	}
 	known_begin(w, b);
 	stages_run(w, b, inbound, N_STAGES(inbound));
 	stages_run(w, b, outbound, N_STAGES(outbound));

@@ -131,12 +131,67 @@ static void frame_send(struct worker *w, struct burst *b, unsigned int i)
 	worker_tx(w, nh->port, m);
 }
 
+/* A next hop's header of untagged IPv4, for the packets of it that follow one another. */
+struct tx_run {
+	const struct nexthop *nh;
+	bool is_plain;
+	uint16_t port;
+	uint64_t head, tail; /* bytes 0 to 7 and 6 to 13 */
+};
+
+static void run_begin(const struct worker *w, struct tx_run *r, const struct nexthop *nh)
+{
+	const uint16_t type = 0x0008; /* as it lies in the frame */
+
+	r->nh = nh;
+	r->is_plain = nh && nh->port < w->dp->n_ports && nh->vlan == 0 &&
+		      atomic_load_explicit(&nh->state, memory_order_acquire) == NEXTHOP_VALID;
+	if (!r->is_plain)
+		return;
+	r->port = nh->port;
+	r->head = atomic_load_explicit(&nh->dst_mac, memory_order_relaxed);
+	memcpy(&r->tail, nh->src_mac, 6);
+	memcpy((uint8_t *)&r->tail + 6, &type, 2);
+}
+
+/* False: it is not of that kind, and nothing has changed. */
+static inline bool frame_plain(
+	struct worker *w, struct burst *b, unsigned int i, const struct tx_run *r)
+{
+	struct rte_mbuf *m = b->m[i];
+	uint32_t at = (uint32_t)m->data_off + b->pkt[i].l3_off, n = w->n_tx[r->port];
+	uint32_t len = (uint32_t)m->data_len - b->pkt[i].l3_off + RTE_ETHER_HDR_LEN;
+	uint8_t *eth;
+
+	if (!r->is_plain || b->pkt[i].family != 4 || at < RTE_ETHER_HDR_LEN)
+		return false;
+	at -= RTE_ETHER_HDR_LEN;
+	m->data_off = (uint16_t)at;
+	m->data_len = (uint16_t)len;
+	m->pkt_len = len;
+	eth = (uint8_t *)m->buf_addr + at;
+	memcpy(eth, &r->head, 8); /* its last two bytes are written again */
+	memcpy(eth + 6, &r->tail, 8);
+	b->next[i] = NEXT_NONE;
+	w->tx[r->port][n] = m;
+	w->n_tx[r->port] = (uint16_t)(n + 1);
+	if (n + 1 == BURST_MAX)
+		worker_tx_flush(w);
+	return true;
+}
+
 void stage_transmit(struct worker *w, struct burst *b)
 {
+	struct tx_run run = {0};
+
 	for (uint64_t left = burst_mask(b, NEXT_TX); left; left &= left - 1) {
 		unsigned int i = burst_first(left);
 		const struct nexthop *nh = b->nexthop[i];
 
+		if (nh != run.nh)
+			run_begin(w, &run, nh);
+		if (frame_plain(w, b, i, &run))
+			continue;
 		if (!nh) {
 			burst_drop(b, i, DROP_NO_PATH);
 			continue;

@@ -9,6 +9,7 @@
 
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
+#include <rte_prefetch.h>
 #include <rte_random.h>
 #include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
@@ -202,6 +203,7 @@ static unsigned int ports_receive(struct worker *w)
 
 	for (uint16_t p = 0; p < w->dp->n_ports; p++) {
 		struct burst *b = &w->burst;
+		uint64_t bytes = 0;
 
 		if (w->id >= w->dp->ports[p].n_rxq)
 			continue;
@@ -218,8 +220,10 @@ static unsigned int ports_receive(struct worker *w)
 		for (uint16_t i = 0; i < b->n; i++) {
 			b->next[i] = NEXT_PARSE;
 			b->port[i] = p;
-			w->rx_bytes[p] += b->m[i]->pkt_len;
+			bytes += b->m[i]->pkt_len;
+			rte_prefetch0(rte_pktmbuf_mtod(b->m[i], void *));
 		}
+		w->rx_bytes[p] += bytes;
 		w->rx_packets[p] += b->n;
 		total += b->n;
 		pipeline_from_port(w, b);
