@@ -7,6 +7,7 @@
 #include "dataplane/crypto_mb.h"
 #include "dataplane/esp_wire.h"
 #include "dataplane/parse.h"
+#include "dataplane/parse_plain.h"
 #include "dataplane/profile.h"
 
 /*
@@ -23,6 +24,13 @@ struct in_work {
 	uint8_t at[BURST_MAX]; /* packet of the operation */
 	unsigned int n;
 	uint64_t packets, bytes; /* with a right ICV */
+};
+
+/* Packets of one SA, one behind the other: their counters are written once. */
+struct in_run {
+	struct sa_hot *sa;
+	uint64_t packets, bytes;
+	uint64_t room; /* bytes to the next limit */
 };
 
 static void in_drop(struct burst *b, unsigned int i, enum drop_reason why)
@@ -74,8 +82,10 @@ static void in_prepare(struct in_work *k, struct burst *b, unsigned int i)
 		return;
 	}
 	uint8_t *esp = rte_pktmbuf_mtod_offset(m, uint8_t *, off);
-	uint64_t seq = replay_infer(&sa->replay, get_u32(esp + 4));
-	enum replay_verdict v = replay_check(&sa->replay, seq);
+	uint64_t seq = sa->replay.has_esn ? replay_infer(&sa->replay, get_u32(esp + 4))
+					  : get_u32(esp + 4);
+	/* Above all that came: nearly every packet. */
+	enum replay_verdict v = seq > sa->replay.top ? REPLAY_OK : replay_check(&sa->replay, seq);
 	if (v != REPLAY_OK) {
 		in_drop(b, i, replay_reason(v));
 		return;
@@ -160,6 +170,9 @@ static void set_ecn(uint8_t *ip, uint8_t family, uint8_t tos, uint8_t ecn)
  */
 static enum drop_reason parse_clear(const struct rte_mbuf *m, struct pkt_info *p)
 {
+	if (m->data_len >= 28 &&
+		parse_v4_plain(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, p))
+		return DROP_NONE;
 	p->l3_off = 0;
 	enum drop_reason why = parse_ip(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, p);
 	return why == DROP_MALFORMED ? DROP_BAD_INNER : why;
@@ -251,15 +264,20 @@ static enum drop_reason in_transport(
 	return DROP_NONE;
 }
 
-/* Counters and limits, for a packet whose ICV was right. */
-static void in_count(struct worker_ctx *w, struct in_work *k, struct sa_hot *sa, uint32_t bytes)
+/* Counters and limits, for packets whose ICV was right. */
+static void run_count(struct worker_ctx *w, struct in_work *k, struct in_run *r)
 {
-	sa->packets++;
-	sa->bytes += bytes;
+	struct sa_hot *sa = r->sa;
+	if (r->packets == 0)
+		return;
+	bool is_first = sa->packets == 0;
+	sa->packets += r->packets;
+	sa->bytes += r->bytes;
 	sa->last_use_s = w->now_s;
-	k->packets++;
-	k->bytes += bytes;
-	if (unlikely(sa->packets == 1)) {
+	k->packets += r->packets;
+	k->bytes += r->bytes;
+	r->packets = r->bytes = 0;
+	if (unlikely(is_first)) {
 		/* RFC 7296 2.8: now the peer has the new SA, our traffic may move to it. */
 		struct sa_hot *partner = atomic_load_explicit(&sa->partner, memory_order_acquire);
 		uint8_t larval = SA_LARVAL;
@@ -270,19 +288,55 @@ static void in_count(struct worker_ctx *w, struct in_work *k, struct sa_hot *sa,
 	sa_check_bytes(w, sa);
 }
 
+/* A limit that a packet reaches holds for the next one of the same burst. */
+static void run_begin(struct in_run *r, struct sa_hot *sa)
+{
+	uint64_t soft = atomic_load_explicit(&sa->soft_bytes, memory_order_relaxed);
+	r->sa = sa;
+	r->room = soft > sa->bytes ? soft - sa->bytes : 0;
+}
+
+static inline void in_count(
+	struct worker_ctx *w, struct in_work *k, struct in_run *r, uint32_t bytes)
+{
+	r->packets++;
+	r->bytes += bytes;
+	if (unlikely(r->bytes >= r->room)) {
+		run_count(w, k, r);
+		run_begin(r, r->sa);
+	}
+}
+
+/*
+ * replay_update for the next number of the word where the window's top is, with nothing to be
+ * stored. False: nothing has changed.
+ */
+static inline bool replay_advance(struct replay *r, uint64_t seq)
+{
+	if (seq <= r->top || (seq ^ r->top) >> 6 || r->window == 0 ||
+		(r->stored_top && seq - r->stored >= r->window / 2))
+		return false;
+	r->top = seq;
+	r->words[seq / 64 & r->word_mask] |= UINT64_C(1) << (seq & 63);
+	return true;
+}
+
 /* Steps 3 to 5 for one packet. */
-static void in_finish(struct worker_ctx *w, struct in_work *k, struct burst *b, unsigned int j)
+static void in_finish(
+	struct worker_ctx *w, struct in_work *k, struct in_run *r, struct burst *b, unsigned int j)
 {
 	struct crypto_op *op = &k->ops[j];
 	unsigned int i = k->at[j];
 	struct sa_hot *sa = b->sa[i];
 	uint32_t payload_len;
-	bool advanced;
+	bool advanced = true;
 	if (!op->is_ok) {
 		in_drop(b, i, DROP_BAD_ICV);
 		return;
 	}
-	enum replay_verdict v = replay_update(&sa->replay, b->esp_seq[i], &advanced);
+	enum replay_verdict v = replay_advance(&sa->replay, b->esp_seq[i])
+					? REPLAY_OK
+					: replay_update(&sa->replay, b->esp_seq[i], &advanced);
 	if (v != REPLAY_OK) {
 		in_drop(b, i, replay_reason(v));
 		return;
@@ -297,7 +351,7 @@ static void in_finish(struct worker_ctx *w, struct in_work *k, struct burst *b, 
 		in_drop(b, i, DROP_BAD_PADDING);
 		return;
 	}
-	in_count(w, k, sa, payload_len);
+	in_count(w, k, r, payload_len);
 	/* RFC 4303 2.6: next header 59 is a dummy packet, dropped without a word. */
 	if (op->text[op->text_len - 1] == PROTO_NONE) {
 		in_drop(b, i, DROP_DUMMY);
@@ -305,7 +359,7 @@ static void in_finish(struct worker_ctx *w, struct in_work *k, struct burst *b, 
 	}
 	enum drop_reason why = sa->flags & SA_F_TUNNEL ? in_tunnel(b, i, op, payload_len)
 						       : in_transport(b, i, op, payload_len);
-	if (why == DROP_NONE && !sa_selectors_match(sa, b, i))
+	if (why == DROP_NONE && !esp_selectors_match(sa, b, i))
 		why = DROP_TS_MISMATCH;
 	if (why != DROP_NONE) {
 		in_drop(b, i, why);
@@ -321,13 +375,18 @@ void esp_in(struct worker_ctx *w, struct burst *b)
 {
 	const uint64_t mask = burst_mask(b, NEXT_ESP_IN);
 	struct in_work k;
+	struct in_run run = {0};
+	const struct sa_hot *last = NULL;
 	k.n = 0;
 	k.packets = k.bytes = 0;
 	for (uint64_t left = mask; left; left &= left - 1) {
 		unsigned int i = burst_first(left);
 		const struct sa_hot *sa = b->sa[i];
+		if (sa == last)
+			continue;
 		suite_keys_prefetch(sa->suite, sa->keys, b->pkt[i].len);
 		replay_prefetch(&sa->replay);
+		last = sa;
 	}
 	for (uint64_t left = mask; left; left &= left - 1)
 		in_prepare(&k, b, burst_first(left));
@@ -336,8 +395,14 @@ void esp_in(struct worker_ctx *w, struct burst *b)
 	profile_mark(w, PROFILE_ESP_IN);
 	crypto_mb_decrypt(w->crypto, k.ops, k.n);
 	profile_mark(w, PROFILE_CRYPTO);
-	for (unsigned int j = 0; j < k.n; j++)
-		in_finish(w, &k, b, j);
+	for (unsigned int j = 0; j < k.n; j++) {
+		if (b->sa[k.at[j]] != run.sa) {
+			run_count(w, &k, &run);
+			run_begin(&run, b->sa[k.at[j]]);
+		}
+		in_finish(w, &k, &run, b, j);
+	}
+	run_count(w, &k, &run);
 	w->esp_in_packets += k.packets;
 	w->esp_in_bytes += k.bytes;
 }

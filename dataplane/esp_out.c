@@ -389,7 +389,7 @@ static inline bool out_plain(struct worker_ctx *w, struct out_work *k, struct bu
 
 	if (len > r->mtu || m->nb_segs != 1 || start < r->head ||
 		start + text_len + s->icv_len > m->buf_len ||
-		!(p->flags & PKT_KNOWN || sa_selectors_match(sa, b, i)) ||
+		!(p->flags & PKT_KNOWN || esp_selectors_match(sa, b, i)) ||
 		seqno_take(&sa->seqno, &seq) != SEQNO_OK)
 		return false;
 	uint8_t *text = (uint8_t *)m->buf_addr + start;

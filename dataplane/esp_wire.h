@@ -121,6 +121,20 @@ static inline bool esp_padding_is_right(const uint8_t *pad, uint32_t len)
 	return wrong == 0;
 }
 
+/* sa_selectors_match, in line for the selector that most SAs have. */
+static inline bool esp_selectors_match(
+	const struct sa_hot *sa, const struct burst *b, unsigned int i)
+{
+	const struct sa_plain_selector *s = &sa->plain;
+	const struct pkt_info *p = &b->pkt[i];
+	if (!(sa->flags & SA_F_PLAIN_SELECTOR))
+		return sa_selectors_match(sa, b, i);
+	const uint8_t *ip = burst_l3(b, i);
+	return p->family == 4 && (s->proto == 0 || s->proto == p->proto) &&
+	       get_u32(ip + 12) - s->src_lo <= s->src_span &&
+	       get_u32(ip + 16) - s->dst_lo <= s->dst_span;
+}
+
 /* Soft and hard byte limits (RFC 4301 4.4.2.1), after sa->bytes has grown. */
 static inline void sa_check_bytes(struct worker_ctx *w, struct sa_hot *sa)
 {

@@ -384,11 +384,12 @@ void sad_lookup(struct worker_ctx *w, struct burst *b)
 		at[n++] = (uint8_t)i;
 	}
 	for (unsigned int k = 0; k < n; k++) {
-		const uint8_t *sa = (const uint8_t *)atomic_load_explicit(
-			&s->in[spi[k] & s->index_mask], memory_order_acquire);
-		if (!sa)
+		const struct sa_hot *sa;
+		if (k > 0 && spi[k] == spi[k - 1])
 			continue;
-		sa_prefetch((const struct sa_hot *)(const void *)sa);
+		sa = atomic_load_explicit(&s->in[spi[k] & s->index_mask], memory_order_acquire);
+		if (sa)
+			sa_prefetch(sa);
 	}
 	for (unsigned int k = 0; k < n; k++) {
 		unsigned int i = at[k];
