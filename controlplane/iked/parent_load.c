@@ -69,10 +69,9 @@ struct ike_config *parent_config_read(const struct iked_options *options, const 
 
 	if (iked_conf_parse(path, &conf, &config, diags) < 0)
 		return NULL;
-	for (size_t i = 0; i < config->n_policies; i++) {
-		if (for_loading)
-			policy_fix_ids(&config->policies[i], local_id, diags);
-	}
+	/* With -n for its warning: printed is what was written. */
+	for (size_t i = 0; i < config->n_policies; i++)
+		policy_fix_ids(&config->policies[i], local_id, diags);
 	if (for_loading && iked_conf_check_loadable(config, diags) < 0) {
 		iked_conf_free(config);
 		return NULL;

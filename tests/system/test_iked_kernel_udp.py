@@ -81,8 +81,11 @@ def test_faq_rules(pair):
     in_order(two.log(), r"ikev2_msg_send: IKE_SA_INIT request from 0\.0\.0\.0:500 to 192\.0\.2\.1:500 msgid 0",
              r"ikev2_recv: IKE_SA_INIT response from responder 192\.0\.2\.1:500 to 198\.51\.100\.1:500",
              r"sa_state: VALID -> ESTABLISHED from 192\.0\.2\.1:\d+ to 198\.51\.100\.1:\d+ policy 'server2_rsa'")
-    # Erratum of the FAQ: server2's dstid is its own name.
-    assert re.search(r"/etc/iked\.conf:4:\d+: warning: dstid FQDN/server2\.domain", two.log())
+    # Erratum of the FAQ: server2's dstid is its own name; -n says so too, and prints it as it stands.
+    warning = r"/etc/iked\.conf:4:\d+: warning: dstid FQDN/server2\.domain"
+    checked = two.host.run(program("penstock-iked"), "-n", "-v").stdout
+    assert re.search(warning, two.log()) and re.search(warning, checked)
+    assert " dstid server2.domain " in checked and "configuration OK" in checked
     # The method and the hash are named.
     assert "RSA_PKCS1 SHA2_256 (method 14)" in one.log()
 
