@@ -330,6 +330,11 @@ struct ike_actions {
 	size_t n, cap;
 	bool no_memory; /* an action is missing or half made: the caller carries out none
 			 * and stops the process */
+	/* May be NULL: a step that has very much to say, as all SAs and flows for espd, calls it
+	 * in between, so that not all of it is in memory at once. It carries out what is there and
+	 * calls ike_actions_reset; it must not call the engine. */
+	void (*flush)(void *ctx, struct ike_actions *actions);
+	void *flush_ctx;
 };
 
 void ike_actions_reset(struct ike_actions *actions); /* wipes and frees the actions */

@@ -40,6 +40,7 @@ enum {
 	TEMPORARY_RETRY_MS = 3000, /* and up to as much again at random */
 	TEMPORARY_RETRIES = 40,
 	DPD_SILENCE_MS = 300 * 1000,
+	ACTIONS_FLUSH_AT = 4096,
 	SPI_LEASE_COUNT = 256,
 	SPI_LEASE_LOW = 64,
 };
@@ -151,6 +152,15 @@ uint32_t espd_spi_take(struct ike_engine *engine);
 void espd_spi_release(struct ike_engine *engine, uint32_t spi);
 void espd_lease_input(struct ike_engine *engine, const struct ipc_spi_lease *lease);
 void espd_lease_want(struct ike_engine *engine);
+
+/* Between two objects of a long list: no pointer into an action is kept. */
+static inline void engine_flush(struct ike_engine *engine)
+{
+	struct ike_actions *out = engine->out;
+
+	if (out->flush && out->n >= ACTIONS_FLUSH_AT && !out->no_memory)
+		out->flush(out->flush_ctx, out);
+}
 
 /* initiate.c: active policies, acquire */
 void initiate_policy(struct ike_engine *engine, const struct ike_policy *policy,

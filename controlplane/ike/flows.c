@@ -188,6 +188,7 @@ static void push(struct ike_engine *engine, struct flow_pair *pair)
 {
 	pair->bound_out = 0;
 	flow_pair_load(engine, pair);
+	engine_flush(engine);
 }
 
 void flows_push(struct ike_engine *engine)

@@ -160,21 +160,27 @@ void held_push_flows(struct ike_engine *engine)
 			f->is_policys = false;
 	for (const struct flow_pair *pair = engine->flows.policy_flows.first; pair;
 		pair = pair->next)
-		if (pair->is_loaded && !pair->bound_out)
+		if (pair->is_loaded && !pair->bound_out) {
 			bind_policy_flow(engine, pair);
-	for (const struct held_sa *h = engine->held.first; h; h = h->next)
+			engine_flush(engine);
+		}
+	for (const struct held_sa *h = engine->held.first; h; h = h->next) {
+		engine_flush(engine);
 		for (const struct held_flow *f = h->flows; f; f = f->next)
 			if (!f->is_policys) {
 				espd_held_flow_add(engine, &f->out);
 				if (f->in.flow.handle)
 					espd_held_flow_add(engine, &f->in);
 			}
+	}
 }
 
 void held_keep_sas(struct ike_engine *engine)
 {
-	for (const struct held_sa *h = engine->held.first; h; h = h->next)
+	for (const struct held_sa *h = engine->held.first; h; h = h->next) {
 		espd_held_keep(engine, h->handle, h->generation);
+		engine_flush(engine);
+	}
 }
 
 /* ---- their end ---------------------------------------------------------------------------- */
@@ -254,8 +260,10 @@ bool held_has_peer(const struct ike_engine *engine, const struct ip_addr *peer)
 
 void held_delete_all(struct ike_engine *engine)
 {
-	while (engine->held.first)
+	while (engine->held.first) {
 		end(engine, engine->held.first, true);
+		engine_flush(engine);
+	}
 }
 
 void held_free(struct ike_engine *engine)

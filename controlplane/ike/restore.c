@@ -61,10 +61,12 @@ static void push_sa(struct ike_engine *engine, struct ike_sa *sa)
 
 static void bind_all(struct ike_engine *engine)
 {
-	for (struct ike_sa *sa = engine->sas; sa; sa = sa->next)
+	for (struct ike_sa *sa = engine->sas; sa; sa = sa->next) {
 		for (struct child_sa *child = sa->children; child; child = child->next)
 			if (child->state == CHILD_ACTIVE && child->out_loaded)
 				flows_bind_child(engine, child);
+		engine_flush(engine);
+	}
 }
 
 /*
@@ -80,8 +82,10 @@ void resync_if_ready(struct ike_engine *engine)
 	engine->n_restoring = 0;
 	/* A resync ends what was not named again. */
 	held_keep_sas(engine);
-	for (struct ike_sa *sa = engine->sas; sa; sa = sa->next)
+	for (struct ike_sa *sa = engine->sas; sa; sa = sa->next) {
 		push_sa(engine, sa);
+		engine_flush(engine);
+	}
 	flows_push(engine);
 	bind_all(engine);
 	held_push_flows(engine);

@@ -28,6 +28,13 @@ static void timer_set(struct ike_process *p)
 		event_add(p->timer, &tv);
 }
 
+static void actions_carry_out(void *ctx, struct ike_actions *actions)
+{
+	for (size_t i = 0; i < actions->n; i++)
+		ike_process_act(ctx, actions->list[i]);
+	ike_actions_reset(actions);
+}
+
 void ike_process_input(struct ike_process *p, struct ike_input *in)
 {
 	if (!p->engine)
@@ -43,9 +50,7 @@ void ike_process_input(struct ike_process *p, struct ike_input *in)
 		event_base_loopbreak(p->child.base);
 		return;
 	}
-	for (size_t i = 0; i < p->actions.n; i++)
-		ike_process_act(p, p->actions.list[i]);
-	ike_actions_reset(&p->actions);
+	actions_carry_out(p, &p->actions);
 	timer_set(p);
 	stopped_check(p);
 }
@@ -450,6 +455,8 @@ int ike_main(void)
 	p.child.from_peer[IKED_CONTROL] = from_control;
 	p.child.from_peer[IKED_IKE] = from_ike;
 	p.last_answer = &p.first_answer;
+	p.actions.flush = actions_carry_out;
+	p.actions.flush_ctx = &p;
 	if (child_start(&p.child) < 0)
 		return 1;
 	p.timer = evtimer_new(p.child.base, on_timer, &p);

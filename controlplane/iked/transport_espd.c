@@ -12,6 +12,8 @@
  */
 #define RETRY_FIRST_MS 10
 #define RETRY_LAST_MS 80
+/* Behind the ring: six commands a tunnel when all is pushed again. None may be lost then. */
+#define COMMANDS_QUEUED_MAX (1u << 22)
 
 struct transport_espd {
 	struct transport t; /* first */
@@ -367,6 +369,7 @@ struct transport *transport_espd_create(const struct transport_params *params)
 	struct ipc_client_config config = {
 		.owner_kind = IPC_OWNER_ENGINE,
 		.engine = params->setup->engine_number,
+		.max_queued = COMMANDS_QUEUED_MAX,
 		.ops = &client_ops,
 	};
 

@@ -71,7 +71,8 @@ def test_totals_agree_with_what_they_sum(t):
     assert received(t.site1, "10.0.2.24", 5) == 5
 
     def settled():
-        state, owner = show(t.server1, "state")[0], show(t.server1, "owner")[0]
+        state, owners = show(t.server1, "state")[0], show(t.server1, "owner")
+        owner = {key: sum(row[key] for row in owners) for key in ("sas", "flows", "paths")}
         out = next(f for f in show(t.server1, "flow") if f["from"] == "10.0.1.0/24")
         return state["sas"] == owner["sas"] == len(show(t.server1, "sa")) >= 2 and \
             state["flows"] == owner["flows"] == len(show(t.server1, "flow")) and \

@@ -93,7 +93,8 @@ def processes(tunnel):
 
 
 def test_the_table_names_every_process(processes):
-    assert sorted(processes) == sorted(row[0] for row in DESIGN)
+    # Of several engines each is an "ike".
+    assert {re.sub(r"ike\d+$", "ike", name) for name in processes} == {row[0] for row in DESIGN}
 
 
 @pytest.mark.parametrize("name,user,caps,is_bound,why", DESIGN, ids=[row[0] for row in DESIGN])

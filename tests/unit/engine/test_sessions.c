@@ -18,6 +18,12 @@
 	"198.51.100.1" PSK
 #define B "ikev2 'b' active esp from 10.0.2.0/24 to 10.0.1.0/24 peer 192.0.2.1" PSK
 
+static void zeros(void *ctx, void *out, size_t len)
+{
+	(void)ctx;
+	memset(out, 0, len);
+}
+
 /* Node `of` is engine 0 or 1 of two: its first policy's home, or not. */
 static struct sim *start(uint64_t seed, const char *a, const char *b, int of, bool is_home)
 {
@@ -303,6 +309,57 @@ static void test_reload(void **state)
 	sim_destroy(sim);
 }
 
+/* Takes the place of a process that carries actions out. */
+static void count_commands(void *ctx, struct ike_actions *actions)
+{
+	size_t *n = ctx;
+
+	assert_in_range(actions->n, 4096, 4200);
+	for (size_t i = 0; i < actions->n; i++)
+		*n += actions->list[i]->type == IKE_ACT_COMMAND;
+	ike_actions_reset(actions);
+}
+
+/* Take-over of very many SAs: each is named, and not all commands are in memory at once. */
+static void test_many_orphans(void **state)
+{
+	enum { N = 20000 };
+	struct sim *sim = sim_create(15, A, B);
+	struct sim_node *a = &sim->node[0];
+	struct ike_input in = {.type = IKE_IN_TRANSPORT_UP, .now_ms = 1};
+	size_t n_flushed = 0, n_kept = 0;
+	struct ike_actions actions = {.flush = count_commands, .flush_ctx = &n_flushed};
+
+	(void)state;
+	sim->node[1].is_down = true;
+	sim_start(sim);
+	ike_engine_destroy(a->engine);
+	a->engine = ike_engine_create(&(struct ike_engine_params){
+		.random = zeros, .log = &a->log, .n_engines = 2, .engine_number = 1});
+	ike_engine_step(a->engine, &in, &actions);
+	ike_actions_reset(&actions);
+	in = (struct ike_input){.type = IKE_IN_CONFIG, .config = {a->config, 1}};
+	ike_engine_step(a->engine, &in, &actions);
+	ike_actions_reset(&actions);
+	for (uint64_t i = 0; i < N; i++) {
+		in = (struct ike_input){.type = IKE_IN_HELD};
+		in.event.held = (struct ipc_held){.handle = 100 + i,
+			.generation = 1,
+			.direction = IPC_DIR_OUT,
+			.tunnel_dst = {.family = 4, .b = {10, 0, (uint8_t)(i >> 8), (uint8_t)i}}};
+		ike_engine_step(a->engine, &in, &actions);
+	}
+	in = (struct ike_input){.type = IKE_IN_HELD_END};
+	ike_engine_step(a->engine, &in, &actions);
+	for (size_t i = 0; i < actions.n; i++)
+		n_kept += actions.list[i]->type == IKE_ACT_COMMAND;
+	/* The resync's begin and end, and the wish for SPIs. */
+	assert_in_range(n_flushed + n_kept, N + 3, N + 8);
+	assert_true(n_flushed >= N - 4096);
+	ike_actions_fini(&actions);
+	sim_destroy(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +372,7 @@ int main(void)
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_orphans),
 		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_many_orphans),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
