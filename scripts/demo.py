@@ -224,6 +224,12 @@ class Demo:
         self.prove("no checksum errors at the receivers", errors == 0, f"{errors}")
         for host in (t.server1, t.server2):
             show(host, "penstockctl show drops", self.ctl(host, "penstockctl", "show", "drops").stdout)
+            # What a busy machine loses before or behind the gateway is counted here.
+            ports = json.loads(self.ctl(host, "penstockctl", "show", "port", "--json").stdout)
+            for port in ports:
+                lost = {key: port[key] for key in ("rx_missed", "rx_errors", "tx_full", "tx_errors") if port[key]}
+                if lost:
+                    print(f"{host.name}: port {port['port']}: {lost}", flush=True)
 
     def deaths(self):
         t = self.topology
