@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -84,6 +85,17 @@ static const struct {
 	{SANDBOX_MAIN, "net_null0", SYS_setresuid, {0, 0, 0}, KILLED, "back to root"},
 };
 
+/* A sanitizer's reports need calls that are refused otherwise: its builds allow them to all. */
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+	__has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define IS_SANITIZED true
+#else
+#define IS_SANITIZED false
+#endif
+
 static enum outcome outcome_of(int status)
 {
 	if (WIFSIGNALED(status))
@@ -101,6 +113,8 @@ static void test_calls(void **state)
 		int status;
 		pid_t pid;
 
+		if (IS_SANITIZED && rows[i].outcome == REFUSED)
+			continue;
 		print_message("row %zu: %s\n", i, rows[i].why);
 		assert_int_equal(sandbox_build(&set, &rows[i].device, 1), 0);
 		pid = fork();
