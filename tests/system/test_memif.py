@@ -13,6 +13,8 @@ from netns import program, wait_until
 WAN = {"server1": {"wan": "192.0.2.1/24", "lan": "10.0.1.1/24", "router": "192.0.2.2"},
        "server2": {"wan": "192.0.2.2/24", "lan": "10.0.2.1/24", "router": "192.0.2.1"}}
 ROLE = {"server1": "server", "server2": "client"}
+# Else the driver makes another at each start, and neighbours send to the old one for up to half a minute.
+MAC = {"server1": "02:00:00:00:00:01", "server2": "02:00:00:00:00:02"}
 
 
 class Memif(ManualTopology):
@@ -26,7 +28,7 @@ class Memif(ManualTopology):
 
     def run_espd(self, gateway):
         gateway.write("/etc/penstock/espd.conf", f"""
-port wan device "net_memif0,role={ROLE[gateway.name]},socket={self.shared}/wan.sock,socket-abstract=no"
+port wan device "net_memif0,role={ROLE[gateway.name]},socket={self.shared}/wan.sock,socket-abstract=no" mac "{MAC[gateway.name]}"
 port lan device "net_af_packet1,iface=int0"
 standalone
 """)

@@ -114,7 +114,7 @@ def test_the_link_of_a_driver_is_followed(topology):
     t = topology
     t.start(t.server1, driver="tap")
     assert received(t.site1, "10.0.1.1", 3) == 3
-    begin = port(t.server1, "lan")["link_changes"]
+    begin = wait_until("the port's first counters", lambda: port(t.server1, "lan"))["link_changes"]
     t.server1.run("ip", "link", "set", "dtap1", "down")
     wait_until("the link is down", lambda: link_is(t.server1, False, begin + 1))
     t.server1.run("ip", "link", "set", "dtap1", "up")
